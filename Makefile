@@ -1,0 +1,54 @@
+# Memory for confidential and ordinary virtual machines on QEMU/KVM.
+#
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Every target does its own set-up: packages, sources, builds.  What is built
+# is kept by the hash of what it is made from in ~/.cache/qemu-guest-memfd.
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
+	@echo
+	@echo 'QEMU_SOURCE= and LINUX_SOURCE= take a tree or tarball of your own.'
+
+run: ## boot a Linux guest whose RAM is a guest_memfd, in the lab
+	@scripts/run
+
+check: ## unit tests, qtests, style, documentation, lab scenarios
+	@scripts/check
+
+check-full: ## the same, and the slow scenarios
+	@scripts/check --full
+
+bench: ## benchmarks, side by side with memory-backend-memfd
+	@scripts/bench
+
+lab: ## a shell in the lab, with our QEMU in it
+	@scripts/run --shell
+
+qemu: ## build/qemu-system-x86_64
+	@scripts/setup && scripts/build-qemu
+
+kernel: ## build/lab/bzImage
+	@scripts/setup && scripts/build-kernel
+
+docs: ## the manual, in build/qemu/docs/manual
+	@scripts/setup && scripts/build-qemu html man
+
+tree: ## build/tree: a git work tree of patched QEMU with our files linked in
+	@scripts/setup && scripts/tree qemu
+
+linux-tree: ## build/linux: the same for the lab kernel
+	@scripts/setup && scripts/tree linux
+
+patches: ## write the commits in build/tree and build/linux back to patches/
+	@scripts/patches qemu
+	@! test -d build/linux || scripts/patches linux
+
+setup: ## install the Debian packages that are missing
+	@scripts/setup
+
+clean: ## remove what is built, but for work trees and the cache
+	rm -rf build/qemu build/asan build/lab build/log build/qemu-system-x86_64*
+
+.PHONY: help run check check-full bench lab qemu kernel docs tree linux-tree \
+	patches setup clean

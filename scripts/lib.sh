@@ -1,0 +1,95 @@
+# Shared by the scripts of this project; source it, do not run it.
+#
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$top/build
+cache=${GUEST_MEMFD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/qemu-guest-memfd}
+
+# Objects are cached by content, so a second clone compiles nothing again.
+export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1
+export CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-8G}
+export LC_ALL=C.UTF-8
+
+die() {
+    printf 'error: %s\n' "$1" >&2
+    shift
+    [ $# -eq 0 ] || printf 'hint: %s\n' "$@" >&2
+    exit 1
+}
+
+note() {
+    printf '%s\n' "$*" >&2
+}
+
+elapsed() {
+    printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60))
+}
+
+# Run a long command with its output in a log, and say once a while that it
+# is still at it.  watched LABEL LOG COMMAND...
+watched() {
+    local label=$1 log=$2 pid rc=0 ticks=0
+    shift 2
+    mkdir -p "$(dirname "$log")"
+    "$@" >"$log" 2>&1 &
+    pid=$!
+    trap 'kill $pid 2>/dev/null' INT TERM
+    while kill -0 $pid 2>/dev/null; do
+        sleep 1
+        ticks=$((ticks + 1))
+        [ $((ticks % 15)) -ne 0 ] ||
+            note "    $label: $ticks s, $(tail -c 400 "$log" | tr '\r' '\n' |
+                  tail -n 1 | cut -c 1-60)"
+    done
+    wait $pid || rc=$?
+    trap - INT TERM
+    [ $rc -eq 0 ] && return 0
+    tail -n 30 "$log" >&2
+    die "$label failed with status $rc" "the whole log is in $log"
+}
+
+# Hash of the named files' contents and of the words after "--".
+hash_of() {
+    local files=()
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do
+        files+=("$1")
+        shift
+    done
+    {
+        printf '%s\n' "${@:2}"
+        [ ${#files[@]} -eq 0 ] ||
+            (cd "$top" && sha256sum -- "${files[@]#"$top"/}")
+    } | sha256sum | cut -c 1-32
+}
+
+# cache_get KIND KEY FILE: fetch a finished product, or fail if there is none.
+cache_get() {
+    local from=$cache/$1/$2
+    [ -f "$from" ] || return 1
+    touch "$from"
+    mkdir -p "$(dirname "$3")"
+    cp -p "$from" "$3.new" && mv "$3.new" "$3"
+}
+
+# cache_put KIND KEY FILE: keep a finished product; the six newest stay.
+cache_put() {
+    mkdir -p "$cache/$1"
+    cp "$3" "$cache/$1/.$2.$$" && mv "$cache/$1/.$2.$$" "$cache/$1/$2"
+    find "$cache/$1" -maxdepth 1 -type f -printf '%T@ %p\n' | sort -rn |
+        tail -n +7 | cut -d ' ' -f 2- | xargs -r rm -f
+}
+
+# steps N, and then step TEXT before each: which of how many, and since when.
+steps() {
+    steps_total=$1
+    steps_done=0
+}
+
+step() {
+    steps_done=$((steps_done + 1))
+    note "[$steps_done/$steps_total $(elapsed)] $*"
+}
