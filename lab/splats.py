@@ -1,0 +1,39 @@
+"""Find what a Linux kernel prints when something is wrong with it.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+
+import re
+
+# A kernel line is known by its time stamp, so that "warning: ..." of QEMU or
+# "BUG: ..." of a script is not taken for one.
+STAMP = r'\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? '
+
+SIGNS = (
+    r'WARNING: ',
+    r'(?:watchdog: )?BUG[: ]',
+    r'kernel BUG at ',
+    r'Oops: ',
+    r'UBSAN: ',
+    r'Kernel panic - not syncing',
+    r'unchecked MSR access error',
+    r'(?:rcu: )?INFO: .*\bstalls?\b',
+    r'INFO: task \S+ .*blocked ',
+    r'INFO: trying to register non-static key',
+    r'INFO: lockdep is turned off',
+)
+
+SPLAT = re.compile(STAMP + '(?:' + '|'.join(SIGNS) + ')')
+
+
+def find_splats(text, context=12):
+    """Return the splats in a log, each with the lines that follow it."""
+    lines = text.splitlines()
+    found = []
+    end = 0
+    for number, line in enumerate(lines):
+        if number < end or not SPLAT.search(line):
+            continue
+        end = number + context
+        found.append('\n'.join(lines[number:end]))
+    return found
