@@ -1,0 +1,117 @@
+/*
+ * Creation of KVM guest_memfd files
+ *
+ * All that is to be known about how the kernel's interface encodes a
+ * guest_memfd is in this file.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <linux/kvm.h>
+#include "qapi/error.h"
+#include "qemu/host-utils.h"
+#include "system/kvm.h"
+#include "system/kvm-guest-memfd.h"
+#include "trace.h"
+
+/*
+ * Not in any released kernel: huge pages, whose order in base pages is one
+ * byte behind the flags.
+ */
+#ifndef GUEST_MEMFD_FLAG_HUGETLB
+#define GUEST_MEMFD_FLAG_HUGETLB (1ULL << 2)
+#endif
+
+#define FLAGS_SHARED (GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
+
+/* Returns a file descriptor or a negative errno. */
+static int create(uint64_t size, uint64_t flags, uint8_t page_order)
+{
+    struct kvm_create_guest_memfd request = {
+        .size = size,
+        .flags = flags,
+    };
+    int ret;
+
+    *(uint8_t *)request.reserved = page_order;
+    ret = kvm_vm_ioctl(kvm_state, KVM_CREATE_GUEST_MEMFD, &request);
+    if (ret >= 0) {
+        qemu_set_cloexec(ret);
+    }
+    trace_kvm_create_guest_memfd(size, flags, page_order, ret);
+    return ret;
+}
+
+static bool kvm_takes(uint64_t flags)
+{
+    int fd = create(qemu_real_host_page_size(), flags, 0);
+
+    if (fd < 0) {
+        return false;
+    }
+    close(fd);
+    return true;
+}
+
+/*
+ * KVM answers EINVAL to all that it does not know.  Ask for less, one thing at
+ * a time, to find out which thing it is.
+ */
+static void explain_refusal(uint64_t page_size, int err, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (!kvm_takes(0)) {
+        error_setg(errp, "KVM on this host has no guest_memfd");
+        error_append_hint(errp, "It comes with Linux 6.8 built with "
+                          "CONFIG_KVM_GUEST_MEMFD; being mapped by QEMU, with "
+                          "Linux 6.18.\n");
+    } else if (!kvm_takes(GUEST_MEMFD_FLAG_MMAP)) {
+        error_setg(errp, "KVM on this host has guest_memfd, but cannot map it "
+                   "(no GUEST_MEMFD_FLAG_MMAP)");
+        error_append_hint(errp, "This needs Linux 6.18 or newer.\n");
+    } else if (!kvm_takes(FLAGS_SHARED)) {
+        error_setg(errp, "KVM cannot share guest_memfd memory with this type "
+                   "of VM (no GUEST_MEMFD_FLAG_INIT_SHARED)");
+        error_append_hint(errp, "A VM with private memory needs another "
+                          "memory backend for its shared memory, for example "
+                          "memory-backend-memfd.\n");
+    } else if (page_size != qemu_real_host_page_size()) {
+        error_setg_errno(errp, err, "KVM on this host has no huge pages for "
+                         "guest_memfd");
+        error_append_hint(errp, "Use hugetlb=off; no released kernel has "
+                          "them yet.\n");
+    } else {
+        error_setg_errno(errp, err, "KVM refuses the guest_memfd");
+    }
+}
+
+int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
+                                  Error **errp)
+{
+    ERRP_GUARD();
+    uint64_t flags = FLAGS_SHARED;
+    uint8_t page_order = ctz64(page_size / qemu_real_host_page_size());
+    int fd;
+
+    if (page_order) {
+        flags |= GUEST_MEMFD_FLAG_HUGETLB;
+    }
+
+    fd = create(size, flags, page_order);
+    if (fd >= 0) {
+        return fd;
+    }
+
+    if (fd == -EINVAL || fd == -ENOTTY) {
+        explain_refusal(page_size, -fd, errp);
+    } else {
+        error_setg_errno(errp, -fd, "KVM cannot create the guest_memfd");
+    }
+    if (fd == -ENOMEM && page_order) {
+        error_append_hint(errp, "Too few huge pages are free: see "
+                          "/sys/kernel/mm/hugepages/.\n");
+    }
+    return -1;
+}

@@ -1,0 +1,15 @@
+/*
+ * Creation of KVM guest_memfd files: stub for builds without KVM
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "system/kvm-guest-memfd.h"
+
+int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
+                                  Error **errp)
+{
+    /* Callers ask kvm_enabled() first. */
+    g_assert_not_reached();
+}

@@ -1,0 +1,194 @@
+/*
+ * Unit tests: creation of KVM guest_memfd files, against models of kernels
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <linux/kvm.h>
+#include "qapi/error.h"
+#include "qemu/host-utils.h"
+#include "qemu/units.h"
+#include "system/kvm.h"
+#include "system/kvm-guest-memfd.h"
+
+#define MMAP GUEST_MEMFD_FLAG_MMAP
+#define INIT_SHARED GUEST_MEMFD_FLAG_INIT_SHARED
+#define HUGETLB (1ULL << 2)
+
+/* A kernel: what its KVM takes, and what it was asked last. */
+static struct {
+    bool missing;
+    uint64_t flags;
+    uint8_t page_order;
+    int err;
+    struct kvm_create_guest_memfd request;
+    int fds;
+} kernel;
+
+KVMState *kvm_state;
+
+static int kernel_check(const struct kvm_create_guest_memfd *request)
+{
+    uint8_t page_order = *(const uint8_t *)request->reserved;
+
+    if (kernel.missing) {
+        return -ENOTTY;
+    }
+    if (request->flags & ~kernel.flags ||
+        page_order != (request->flags & HUGETLB ? kernel.page_order : 0)) {
+        return -EINVAL;
+    }
+    return kernel.err;
+}
+
+int kvm_vm_ioctl(KVMState *s, unsigned long type, ...)
+{
+    va_list ap;
+    int fd;
+
+    g_assert_cmphex(type, ==, KVM_CREATE_GUEST_MEMFD);
+    va_start(ap, type);
+    kernel.request = *va_arg(ap, struct kvm_create_guest_memfd *);
+    va_end(ap);
+
+    if (kernel_check(&kernel.request)) {
+        return kernel_check(&kernel.request);
+    }
+    fd = open("/dev/null", O_RDWR);
+    g_assert_cmpint(fd, >=, 0);
+    kernel.fds++;
+    return fd;
+}
+
+/* The numbers that open() gives out tell whether all others were closed. */
+static int next_fd(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+
+    close(fd);
+    return fd;
+}
+
+static void check_refused(uint64_t page_size, const char *text)
+{
+    int before = next_fd();
+    Error *err = NULL;
+
+    g_assert_cmpint(kvm_create_shared_guest_memfd(1 * GiB, page_size, &err),
+                    ==, -1);
+    g_assert_cmpstr(error_get_pretty(err), ==, text);
+    g_assert_cmpint(next_fd(), ==, before);
+    error_free(err);
+}
+
+static void check_created(uint64_t size, uint64_t page_size, uint64_t flags,
+                          uint8_t page_order)
+{
+    int fd = kvm_create_shared_guest_memfd(size, page_size, &error_abort);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(fcntl(fd, F_GETFD), ==, FD_CLOEXEC);
+    g_assert_cmphex(kernel.request.size, ==, size);
+    g_assert_cmphex(kernel.request.flags, ==, flags);
+    g_assert_cmphex(kernel.request.reserved[0], ==, page_order);
+    g_assert_cmpint(kernel.fds, ==, 1);
+    close(fd);
+}
+
+static void set_kernel(uint64_t flags)
+{
+    memset(&kernel, 0, sizeof(kernel));
+    kernel.flags = flags;
+}
+
+static void test_created(void)
+{
+    set_kernel(MMAP | INIT_SHARED);
+    check_created(3 * qemu_real_host_page_size(), qemu_real_host_page_size(),
+                  MMAP | INIT_SHARED, 0);
+}
+
+static void test_created_hugetlb(void)
+{
+    uint8_t page_order = ctz64(2 * MiB / qemu_real_host_page_size());
+
+    set_kernel(MMAP | INIT_SHARED | HUGETLB);
+    kernel.page_order = page_order;
+    check_created(4 * MiB, 2 * MiB, MMAP | INIT_SHARED | HUGETLB, page_order);
+}
+
+static void test_no_guest_memfd(void)
+{
+    set_kernel(0);
+    kernel.missing = true;
+    check_refused(qemu_real_host_page_size(),
+                  "KVM on this host has no guest_memfd");
+}
+
+static void test_no_mmap(void)
+{
+    set_kernel(0);
+    check_refused(qemu_real_host_page_size(),
+                  "KVM on this host has guest_memfd, but cannot map it "
+                  "(no GUEST_MEMFD_FLAG_MMAP)");
+}
+
+static void test_no_init_shared(void)
+{
+    set_kernel(MMAP);
+    check_refused(qemu_real_host_page_size(),
+                  "KVM cannot share guest_memfd memory with this type of VM "
+                  "(no GUEST_MEMFD_FLAG_INIT_SHARED)");
+}
+
+static void test_no_hugetlb(void)
+{
+    set_kernel(MMAP | INIT_SHARED);
+    check_refused(2 * MiB, "KVM on this host has no huge pages for "
+                  "guest_memfd: Invalid argument");
+}
+
+/* What is missing more fundamentally comes first. */
+static void test_no_mmap_hugetlb(void)
+{
+    set_kernel(0);
+    check_refused(2 * MiB, "KVM on this host has guest_memfd, but cannot map "
+                  "it (no GUEST_MEMFD_FLAG_MMAP)");
+}
+
+static void test_wrong_page_order(void)
+{
+    set_kernel(MMAP | INIT_SHARED | HUGETLB);
+    kernel.page_order = 18;
+    check_refused(2 * MiB, "KVM on this host has no huge pages for "
+                  "guest_memfd: Invalid argument");
+}
+
+/* Out of something is not the same as not having it. */
+static void test_exhausted(void)
+{
+    set_kernel(MMAP | INIT_SHARED | HUGETLB);
+    kernel.page_order = ctz64(2 * MiB / qemu_real_host_page_size());
+    kernel.err = -ENOMEM;
+    check_refused(2 * MiB, "KVM cannot create the guest_memfd: "
+                  "Cannot allocate memory");
+    kernel.err = -EMFILE;
+    check_refused(qemu_real_host_page_size(),
+                  "KVM cannot create the guest_memfd: Too many open files");
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/kvm-guest-memfd/created", test_created);
+    g_test_add_func("/kvm-guest-memfd/created-hugetlb", test_created_hugetlb);
+    g_test_add_func("/kvm-guest-memfd/no-guest-memfd", test_no_guest_memfd);
+    g_test_add_func("/kvm-guest-memfd/no-mmap", test_no_mmap);
+    g_test_add_func("/kvm-guest-memfd/no-init-shared", test_no_init_shared);
+    g_test_add_func("/kvm-guest-memfd/no-hugetlb", test_no_hugetlb);
+    g_test_add_func("/kvm-guest-memfd/no-mmap-hugetlb", test_no_mmap_hugetlb);
+    g_test_add_func("/kvm-guest-memfd/wrong-page-order", test_wrong_page_order);
+    g_test_add_func("/kvm-guest-memfd/exhausted", test_exhausted);
+    return g_test_run();
+}
