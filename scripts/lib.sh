@@ -29,6 +29,10 @@ elapsed() {
     printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60))
 }
 
+last_words() {
+    tail -c 400 "$1" | tr '\r' '\n' | sed '/^ *$/d' | tail -n 1 | cut -c 1-60
+}
+
 # Run a long command with its output in a log, and say once a while that it
 # is still at it.  watched LABEL LOG COMMAND...
 watched() {
@@ -41,9 +45,7 @@ watched() {
     while kill -0 $pid 2>/dev/null; do
         sleep 1
         ticks=$((ticks + 1))
-        [ $((ticks % 15)) -ne 0 ] ||
-            note "    $label: $ticks s, $(tail -c 400 "$log" | tr '\r' '\n' |
-                  tail -n 1 | cut -c 1-60)"
+        [ $((ticks % 15)) -ne 0 ] || note "    $label: $ticks s $(last_words "$log")"
     done
     wait $pid || rc=$?
     trap - INT TERM
