@@ -24,6 +24,11 @@
 #define REFUSES(property, value) \
     "property '" property "' of " TYPE " doesn't take value '" value "': "
 
+#define MAIN_CHANNEL "{'channel-type': 'main', 'addr': {" \
+    " 'transport': 'exec', 'args': ['/bin/cat']}}"
+#define CPR_CHANNEL "{'channel-type': 'cpr', 'addr': {" \
+    " 'transport': 'socket', 'type': 'unix', 'path': '/nonexistent/cpr'}}"
+
 #define MACHINE_NONE "-machine none -nodefaults -accel kvm"
 
 /* ACPI memory hotplug registers, docs/specs/acpi_mem_hotplug.rst */
@@ -410,7 +415,7 @@ static void check_startup_refused(const char *accel, const Refusal *r)
     const char *argv[] = { qtest_qemu_binary(NULL), "-machine", "none",
                            "-nodefaults", "-display", "none", "-accel", accel,
                            "-object", json, NULL };
-    g_autofree char *want = g_strdup_printf("*: -object %s: %s\n%s%s", json,
+    g_autofree char *want = g_strdup_printf("qemu-system-*: %s\n%s%s",
                                             r->text, r->hint,
                                             *r->hint ? "\n" : "");
     g_autofree char *output = NULL;
@@ -487,7 +492,7 @@ static void test_without_kvm(void)
     int fds = count_fds(qts);
 
     assert_refused(object_add(qts, "m0", r.props),
-                   TYPE " is memory of KVM, but the accelerator is 'qtest'");
+                   TYPE " is memory of KVM, but the accelerator is 'QTest'");
     g_assert_cmpint(count_fds(qts), ==, fds);
     qtest_quit(qts);
 
@@ -706,17 +711,20 @@ static void test_background_snapshot(void)
     qtest_quit(qts);
 }
 
-static void check_cpr_blocked(const char *mode)
+static void check_cpr_blocked(const char *mode, const char *channels)
 {
     QTestState *qts;
 
-    qts = qtest_init("-machine q35,memory-backend=m0 -nodefaults -S -accel kvm "
+    /* Nothing else is in the way: other RAM of the machine is shared, too. */
+    qts = qtest_init("-machine q35,memory-backend=m0,aux-ram-share=on "
+                     "-nodefaults -S -accel kvm "
                      "-object " TYPE ",id=m0,size=64M");
     qtest_qmp_assert_success(qts, "{'execute': 'migrate-set-parameters',"
                                   " 'arguments': {'mode': %s,"
                                   " 'cpr-exec-command': ['/bin/true']}}", mode);
     assert_refused(qtest_qmp(qts, "{'execute': 'migrate', 'arguments': {"
-                                  "'uri': 'exec:cat >/dev/null'}}"),
+                                  " 'channels': %p}}",
+                             qobject_from_json(channels, &error_abort)),
                    "Memory region m0 is a guest_memfd, which ends with its VM "
                    "and cannot be passed on by CPR");
     qtest_quit(qts);
@@ -727,8 +735,8 @@ static void test_cpr(void)
     if (skip_without_guest_memfd()) {
         return;
     }
-    check_cpr_blocked("cpr-transfer");
-    check_cpr_blocked("cpr-exec");
+    check_cpr_blocked("cpr-transfer", "[" MAIN_CHANNEL ", " CPR_CHANNEL "]");
+    check_cpr_blocked("cpr-exec", "[" MAIN_CHANNEL "]");
 }
 
 /* Private memory */
@@ -759,7 +767,9 @@ static void test_ram_list_unlocked(void)
     qobject_unref(response);
     qtest_quit(qts);
 
-    qts = qtest_init("-machine none,confidential-guest-support=cgs -nodefaults "
+    /* Such a machine is never complete, so stay before that. */
+    qts = qtest_init("-preconfig -nodefaults "
+                     "-machine none,confidential-guest-support=cgs "
                      "-object sev-snp-guest,id=cgs,cbitpos=51,"
                      "reduced-phys-bits=1");
     fds = count_fds(qts);
