@@ -4,6 +4,8 @@
 # shellcheck shell=bash
 
 set -euo pipefail
+# "set -e" ends a script without a word; say at least which one.
+trap 'rc=$?; [ $rc -eq 0 ] || echo "error: ${0##*/} ended with status $rc" >&2' EXIT
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$top/build
@@ -18,6 +20,7 @@ die() {
     printf 'error: %s\n' "$1" >&2
     shift
     [ $# -eq 0 ] || printf 'hint: %s\n' "$@" >&2
+    trap - EXIT
     exit 1
 }
 
