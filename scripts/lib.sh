@@ -5,7 +5,9 @@
 
 set -euo pipefail
 # "set -e" ends a script without a word; say at least which one.
-trap 'rc=$?; [ $rc -eq 0 ] || echo "error: ${0##*/} ended with status $rc" >&2' EXIT
+explained=
+trap 'rc=$?; [ $rc -eq 0 ] || [ "$explained" ] ||
+    echo "error: ${0##*/} ended with status $rc" >&2' EXIT
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$top/build
@@ -20,7 +22,7 @@ die() {
     printf 'error: %s\n' "$1" >&2
     shift
     [ $# -eq 0 ] || printf 'hint: %s\n' "$@" >&2
-    trap - EXIT
+    explained=yes
     exit 1
 }
 
