@@ -122,12 +122,6 @@ static bool check_size(uint64_t size, uint64_t page_size, Error **errp)
     ERRP_GUARD();
     g_autofree char *page_str = size_to_str(page_size);
 
-    if (!size) {
-        error_setg(errp, TYPE_MEMORY_BACKEND_GUEST_MEMFD " needs property "
-                   "'size': a memory backend cannot be empty");
-        error_append_hint(errp, "Give the amount of memory: size=1G\n");
-        return false;
-    }
     if (!QEMU_IS_ALIGNED(size, page_size)) {
         g_autofree char *size_str = g_strdup_printf("%" PRIu64, size);
 
@@ -184,40 +178,12 @@ static bool check_sharing(HostMemoryBackendGuestMemfd *m, Error **errp)
     return true;
 }
 
-static int create_fd(HostMemoryBackendGuestMemfd *m, uint64_t page_size,
-                     Error **errp)
+static bool create_memory(HostMemoryBackend *backend, const char *name,
+                          uint64_t page_size, Error **errp)
 {
-    ERRP_GUARD();
-    uint64_t size = MEMORY_BACKEND(m)->size;
-    g_autofree char *page_str = size_to_str(page_size);
-    g_autofree char *size_str = size_to_str(size);
-    int fd = kvm_create_shared_guest_memfd(size, page_size, errp);
-
-    if (fd < 0) {
-        error_prepend(errp, "cannot create " TYPE_MEMORY_BACKEND_GUEST_MEMFD
-                      " with size '%s', hugetlb '%s', pages of %s: ", size_str,
-                      m->hugetlb ? "on" : "off", page_str);
-    }
-    return fd;
-}
-
-static bool alloc_memory(HostMemoryBackend *backend, const char *name,
-                         Error **errp)
-{
-    HostMemoryBackendGuestMemfd *m = MEMORY_BACKEND_GUEST_MEMFD(backend);
     uint32_t ram_flags = RAM_SHARED | RAM_FD_IS_GUEST_MEMFD;
-    uint64_t page_size;
-    int fd;
+    int fd = kvm_create_shared_guest_memfd(backend->size, page_size, errp);
 
-    if (!check_accelerator(backend, errp) ||
-        !check_sharing(m, errp) ||
-        !choose_page_size(m, &page_size, errp) ||
-        !check_size(backend->size, page_size, errp) ||
-        !check_host_nodes(backend, errp)) {
-        return false;
-    }
-
-    fd = create_fd(m, page_size, errp);
     if (fd < 0) {
         return false;
     }
@@ -230,6 +196,33 @@ static bool alloc_memory(HostMemoryBackend *backend, const char *name,
         return false;
     }
     trace_hostmem_guest_memfd_create(name, backend->size, page_size, fd);
+    return true;
+}
+
+static bool alloc_memory(HostMemoryBackend *backend, const char *name,
+                         Error **errp)
+{
+    ERRP_GUARD();
+    HostMemoryBackendGuestMemfd *m = MEMORY_BACKEND_GUEST_MEMFD(backend);
+    uint64_t page_size;
+
+    if (!check_accelerator(backend, errp) ||
+        !check_sharing(m, errp) ||
+        !choose_page_size(m, &page_size, errp) ||
+        !check_size(backend->size, page_size, errp) ||
+        !check_host_nodes(backend, errp)) {
+        return false;
+    }
+
+    if (!create_memory(backend, name, page_size, errp)) {
+        g_autofree char *size = size_to_str(backend->size);
+        g_autofree char *pages = size_to_str(page_size);
+
+        error_prepend(errp, "cannot create " TYPE_MEMORY_BACKEND_GUEST_MEMFD
+                      " with size '%s', hugetlb '%s', pages of %s: ", size,
+                      m->hugetlb ? "on" : "off", pages);
+        return false;
+    }
     return true;
 }
 

@@ -337,6 +337,12 @@ static const Refusal refusals[] = {
         .text = REFUSES("size", "0") "a memory backend cannot be empty",
         .hint = "Give the amount of memory: size=1G",
     }, {
+        .name = "size-missing",
+        .props = "'share': true",
+        .corrected = "'share': true, 'size': 4096",
+        .text = "*Parameter 'size' is missing",
+        .hint = "",
+    }, {
         .name = "size-unaligned",
         .props = "'size': 4097",
         .corrected = "'size': 8192",
@@ -350,6 +356,14 @@ static const Refusal refusals[] = {
         .text = "cannot create " TYPE " with size '8 EiB', hugetlb 'off', "
                 "pages of 4 KiB: KVM refuses the guest_memfd: "
                 "Invalid argument",
+        .hint = "",
+    }, {
+        .name = "size-beyond-address-space",
+        .props = "'size': 1152921504606846976",
+        .corrected = "'size': 4096",
+        .text = "cannot create " TYPE " with size '1 EiB', hugetlb 'off', "
+                "pages of 4 KiB: unable to map backing store for guest RAM: "
+                "Cannot allocate memory",
         .hint = "",
     }, {
         .name = "prealloc-beyond-host",
@@ -408,24 +422,35 @@ static const Refusal refusals[] = {
     },
 };
 
+/* Runs a QEMU that exits with status 1, and returns what it says. */
+static char *run_refused(const char **argv)
+{
+    char *output;
+    int status;
+
+    g_assert_true(g_spawn_sync(NULL, (char **)argv, NULL,
+                               G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL,
+                               NULL, &output, &status, NULL));
+    g_assert_true(WIFEXITED(status));
+    g_assert_cmpint(WEXITSTATUS(status), ==, 1);
+    return output;
+}
+
+/* With this, a QEMU that takes what it should refuse does not stay for ever. */
+#define STOP "-device", "no-such-device", NULL
+
 /* Starting with such an object fails as a command line does. */
 static void check_startup_refused(const char *accel, const Refusal *r)
 {
     g_autofree char *json = object_json("m0", r->props);
     const char *argv[] = { qtest_qemu_binary(NULL), "-machine", "none",
                            "-nodefaults", "-display", "none", "-accel", accel,
-                           "-object", json, NULL };
+                           "-object", json, STOP };
     g_autofree char *want = g_strdup_printf("qemu-system-*: %s\n%s%s",
                                             r->text, r->hint,
                                             *r->hint ? "\n" : "");
-    g_autofree char *output = NULL;
-    int status;
+    g_autofree char *output = run_refused(argv);
 
-    g_assert_true(g_spawn_sync(NULL, (char **)argv, NULL,
-                               G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL,
-                               &output, &status, NULL));
-    g_assert_true(WIFEXITED(status));
-    g_assert_cmpint(WEXITSTATUS(status), ==, 1);
     if (!g_pattern_match_simple(want, output)) {
         g_test_message("QEMU said: %s", output);
         g_test_message("expected:  %s", want);
@@ -641,18 +666,13 @@ static void test_used_twice(void)
                            "-accel", "kvm", "-m", "64M",
                            "-object", TYPE ",id=m0,size=32M",
                            "-numa", "node,memdev=m0",
-                           "-numa", "node,memdev=m0", NULL };
+                           "-numa", "node,memdev=m0", STOP };
     g_autofree char *output = NULL;
-    int status;
 
     if (skip_without_guest_memfd()) {
         return;
     }
-    g_assert_true(g_spawn_sync(NULL, (char **)argv, NULL,
-                               G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL,
-                               &output, &status, NULL));
-    g_assert_true(WIFEXITED(status));
-    g_assert_cmpint(WEXITSTATUS(status), ==, 1);
+    output = run_refused(argv);
     g_assert_true(g_str_has_suffix(output, ": memory backend m0 can't be used "
                                            "multiple times.\nCreate a memory "
                                            "backend for each use.\n"));
