@@ -139,6 +139,16 @@ static int count_fds(QTestState *qts)
     return count;
 }
 
+static bool proc_file_has(QTestState *qts, const char *file, const char *what)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/%s", qtest_pid(qts),
+                                            file);
+    g_autofree char *text = NULL;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    return strstr(text, what);
+}
+
 /*
  * A RAMBlock is freed by the RCU thread, which tells nobody.  Each round trip
  * gives it the time that it needs.
@@ -804,6 +814,7 @@ static void test_ram_list_unlocked(void)
                        "KVM required" :
                        "can't create shm backend with `share=off`");
         g_assert_cmpint(count_fds(qts), ==, fds);
+        g_assert_false(proc_file_has(qts, "maps", "memory-backend-memfd"));
     }
     qtest_quit(qts);
 }
