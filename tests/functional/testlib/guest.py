@@ -1,0 +1,88 @@
+"""A small Linux guest that runs shell commands for a scenario.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+
+import functools
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from .tap import say
+from .vm import TOP, VM
+
+sys.path.append(str(TOP / 'lab'))
+
+from initramfs import FILE, initramfs, member  # noqa: E402
+
+KERNEL = TOP / 'build/lab/bzImage'
+INIT = Path(__file__).parent / 'guest-init'
+
+# The kernel writes to the console when it likes.
+KERNEL_LINE = re.compile(r'\[ *\d+\.\d+\] ')
+
+
+@functools.cache
+def initrd(*programs):
+    """Return the file with the guest's user space and more programs."""
+    file = tempfile.NamedTemporaryFile()
+    file.write(initramfs(INIT.read_text('utf-8')))
+    for number, path in enumerate(programs):
+        file.write(member(number, f'bin/{path.name}', FILE,
+                          path.read_bytes()))
+    file.write(member(0, 'TRAILER!!!', 0, b''))
+    file.flush()
+    return file
+
+
+class Guest(VM):
+    """A VM with Linux in it."""
+
+    def __init__(self, *args, append='', programs=()):
+        super().__init__(
+            '-cpu', 'host', '-no-reboot', '-kernel', str(KERNEL), '-initrd',
+            initrd(*programs).name, '-append',
+            f'console=ttyS0 loglevel=5 panic=-1 {append}', *args)
+        self.socket = self.channel('console')
+        self.console = self.socket.makefile('r', errors='replace')
+        self.args += ['-serial', 'chardev:console']
+
+    def _read_until(self, pattern):
+        """Read the console until a line matches."""
+        lines = []
+        for line in self.console:
+            line = line.rstrip()
+            say(f'L2: {line}')
+            found = re.fullmatch(pattern, line)
+            if found:
+                return found, lines
+            if not KERNEL_LINE.match(line):
+                lines.append(line)
+        raise AssertionError('the guest ended before it answered')
+
+    def await_boot(self):
+        """Wait until the guest takes commands."""
+        self._read_until('guest: ready')
+
+    def type(self, line):
+        """Type a line, without waiting for what comes of it."""
+        self.socket.sendall(line.encode() + b'\n')
+
+    def sh(self, command):
+        """Run a shell command that must work; return what it prints."""
+        self.type(command)
+        found, lines = self._read_until(r'guest: status (\d+)')
+        if found[1] != '0':
+            raise AssertionError(f'{command!r} ended with {found[1]}')
+        return '\n'.join(lines)
+
+    def meminfo(self, field):
+        """Return a field of the guest's /proc/meminfo, in KiB."""
+        return int(self.sh(f'sed -n "s/^{field}: *//p" /proc/meminfo | '
+                           'cut -d" " -f1'))
+
+    def power_off(self):
+        """Let the guest end QEMU."""
+        self.type('poweroff -f')
+        self.await_end()

@@ -1,0 +1,59 @@
+"""Print the results of a scenario as TAP.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+
+import sys
+import traceback
+from contextlib import contextmanager
+
+RESULTS = []
+
+
+def say(text):
+    """Print something that is not a result."""
+    print('# ' + str(text).replace('\n', '\n# '), flush=True)
+
+
+def report(passed, what, skipped=None):
+    """Print a result, or why there is none."""
+    RESULTS.append(passed)
+    print(f'{"ok" if passed else "not ok"} {len(RESULTS)} - {what}'
+          f'{f" # SKIP {skipped}" if skipped else ""}', flush=True)
+
+
+@contextmanager
+def check(what):
+    """Make a block one test: it passes unless it raises."""
+    try:
+        yield
+        passed = True
+    except Exception:
+        say(traceback.format_exc().rstrip())
+        passed = False
+    report(passed, what)
+
+
+def run(scenario):
+    """Run a scenario; an exception between its checks leaves no plan."""
+    scenario()
+    print(f'1..{len(RESULTS)}')
+    sys.exit(0 if all(RESULTS) else 1)
+
+
+def expect(got, wanted):
+    """Fail unless two things are equal."""
+    if got != wanted:
+        raise AssertionError(f'got {got!r}, wanted {wanted!r}')
+
+
+def expect_in(part, whole):
+    """Fail unless a text is in another."""
+    if part not in whole:
+        raise AssertionError(f'no {part!r} in {whole!r}')
+
+
+def expect_between(low, got, high):
+    """Fail unless a number is in a range."""
+    if not low <= got <= high:
+        raise AssertionError(f'{got} is not in {low} to {high}')

@@ -1,0 +1,206 @@
+"""Start QEMU under KVM, and see from outside what its memory is.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[3]
+QEMU = shutil.which('qemu-system-x86_64')
+GUEST_MEMFD = 'memory-backend-guest-memfd'
+MEMFD = 'memory-backend-memfd'
+
+
+def backend(kind, name, size, **properties):
+    """Return the arguments that make a memory backend; size is in MiB."""
+    words = [kind, f'id={name}', f'size={size}M']
+    words += [f'{key.replace("_", "-")}={value}'
+              for key, value in properties.items()]
+    return ['-object', ','.join(words)]
+
+
+def main_ram(kind, size, machine='q35', **properties):
+    """Return the arguments that make a backend the RAM of a machine."""
+    return ['-machine', f'{machine},memory-backend=ram0', '-m', f'{size}M',
+            *backend(kind, 'ram0', size, **properties)]
+
+
+class Mapping:
+    """What a process maps of one guest_memfd: sizes are in KiB."""
+
+    def __init__(self, pid, fields):
+        self.start = next(iter(fields)).split('-')[0]
+        self.size = int(fields['Size'].split()[0])
+        self.rss = int(fields['Rss'].split()[0])
+        self.flags = fields['VmFlags'].split()
+        self.policy, self.nodes = self._placement(pid)
+
+    def _placement(self, pid):
+        """Return the NUMA policy, and how many pages each node has."""
+        lines = Path(f'/proc/{pid}/numa_maps').read_text('utf-8').splitlines()
+        words = next(line.split() for line in lines
+                     if int(line.split()[0], 16) == int(self.start, 16))
+        pages = re.findall(r'\bN(\d+)=(\d+)', ' '.join(words))
+        return words[1], {int(node): int(count) for node, count in pages}
+
+
+def mappings(pid):
+    """Return what a process maps of guest_memfds, by address."""
+    text = Path(f'/proc/{pid}/smaps').read_text('utf-8')
+    blocks = re.split(r'^(?=[0-9a-f]+-[0-9a-f]+ )', text, flags=re.M)
+    return [Mapping(pid, dict(re.findall(r'^([^ :]+):? +(.*)$', block, re.M)))
+            for block in blocks if '[kvm-gmem]' in block]
+
+
+def open_files(pid):
+    """Return what a process's file descriptors are, sorted."""
+    links = []
+    for path in Path(f'/proc/{pid}/fd').iterdir():
+        links.append(os.readlink(path))
+    return sorted(links)
+
+
+def open_guest_memfds(pid):
+    """Count the guest_memfds that a process has open."""
+    return sum('[kvm-gmem]' in link for link in open_files(pid))
+
+
+def meminfo(field):
+    """Return a field of the machine's /proc/meminfo, in MiB."""
+    text = Path('/proc/meminfo').read_text('utf-8')
+    return int(re.search(rf'^{field}: +(\d+)', text, re.M)[1]) // 1024
+
+
+def allocated():
+    """Return how many MiB of guest_memfds exist."""
+    # Their pages are unevictable, and in the lab no others are.  The kernel
+    # counts no blocks of such a file, and free memory is no measure: pages
+    # given back wait on lists of each processor.
+    return meminfo('Unevictable')
+
+
+def await_allocated(size):
+    """Wait until only so many MiB of guest_memfds are left."""
+    # The kernel goes on after a file is closed, or a process gone.
+    while allocated() > size:
+        time.sleep(0.01)
+
+
+class VM:
+    """A QEMU with KVM and no devices but those asked for.
+
+    QEMU's own Python package would do, but it takes seconds to load in the
+    emulator.
+    """
+
+    def __init__(self, *args):
+        self.args = ['-accel', 'kvm', '-nodefaults', '-display', 'none', *args]
+        self.channels = []
+        self.events = []
+        self.process = None
+        self.monitor = self.channel('qmp').makefile('rw')
+        self.args += ['-mon', 'chardev=qmp,mode=control']
+
+    def channel(self, name):
+        """Give QEMU a character device; return its other end."""
+        ours, theirs = socket.socketpair()
+        self.channels.append(theirs)
+        self.args += ['-chardev', f'socket,id={name},fd={theirs.fileno()}']
+        return ours
+
+    def __enter__(self):
+        """Start QEMU."""
+        self.process = subprocess.Popen(
+            [QEMU, *self.args], stdin=subprocess.DEVNULL,
+            pass_fds=[each.fileno() for each in self.channels])
+        for each in self.channels:
+            each.close()
+        self._receive()
+        self.cmd('qmp_capabilities')
+        return self
+
+    def __exit__(self, *_):
+        """End QEMU if it runs."""
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def pid(self):
+        """The process's number."""
+        return self.process.pid
+
+    def quit(self):
+        """End QEMU in good order."""
+        self.cmd('quit')
+        self.await_end()
+
+    def await_end(self):
+        """Wait until QEMU ends, without an error."""
+        status = self.process.wait()
+        if status:
+            raise AssertionError(f'QEMU ended with status {status}')
+
+    def _receive(self):
+        """Read a message of the monitor."""
+        line = self.monitor.readline()
+        if not line:
+            raise AssertionError('QEMU ended, or closed its monitor')
+        return json.loads(line)
+
+    def qmp(self, command, **arguments):
+        """Run a command; return its reply, or its error."""
+        arguments = {key.replace('_', '-'): value
+                     for key, value in arguments.items()}
+        self.monitor.write(json.dumps({'execute': command,
+                                       'arguments': arguments}) + '\n')
+        self.monitor.flush()
+        while True:
+            message = self._receive()
+            if 'event' not in message:
+                return message
+            self.events.append(message)
+
+    def cmd(self, command, **arguments):
+        """Run a command that must work; return what it returns."""
+        reply = self.qmp(command, **arguments)
+        if 'error' in reply:
+            raise AssertionError(f'{command}: {reply["error"]["desc"]}')
+        return reply['return']
+
+    def refusal(self, command, **arguments):
+        """Return the error that a command is refused with."""
+        reply = self.qmp(command, **arguments)
+        if 'error' not in reply:
+            raise AssertionError(f'{command} was not refused')
+        return reply['error']['desc']
+
+    def hmp(self, line):
+        """Run a command of the human monitor; return what it prints."""
+        return self.cmd('human-monitor-command', command_line=line)
+
+    def await_event(self, name, wanted=lambda data: True):
+        """Wait for an event whose data is wanted; return the data."""
+        while True:
+            event = self.events.pop(0) if self.events else self._receive()
+            if event['event'] == name and wanted(event.get('data')):
+                return event['data']
+
+    def await_files(self, files):
+        """Wait until QEMU's open files are these."""
+        # The RCU thread closes those of freed memory, and tells nobody.
+        while open_files(self.pid) != files:
+            self.cmd('query-status')
+
+    def object_del(self, name):
+        """Delete a memory backend, and wait until its memory is freed."""
+        left = open_guest_memfds(self.pid) - 1
+        self.cmd('object-del', id=name)
+        while open_guest_memfds(self.pid) > left:
+            self.cmd('query-status')
