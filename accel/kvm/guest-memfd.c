@@ -64,9 +64,8 @@ static void explain_refusal(uint64_t page_size, int err, Error **errp)
 
     if (!kvm_takes(0)) {
         error_setg(errp, "KVM on this host has no guest_memfd");
-        error_append_hint(errp, "It comes with Linux 6.8 built with "
-                          "CONFIG_KVM_GUEST_MEMFD; being mapped by QEMU, with "
-                          "Linux 6.18.\n");
+        error_append_hint(errp, "Linux has it since 6.8, and lets QEMU map it "
+                          "since 6.18.\n");
     } else if (!kvm_takes(GUEST_MEMFD_FLAG_MMAP)) {
         error_setg(errp, "KVM on this host has guest_memfd, but cannot map it "
                    "(no GUEST_MEMFD_FLAG_MMAP)");
