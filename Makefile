@@ -14,13 +14,13 @@ run: ## boot a Linux guest whose RAM is a guest_memfd, in the lab
 	@scripts/run
 
 check: ## unit tests, qtests, style, documentation, lab scenarios
-	@scripts/check
+	@scripts/setup && scripts/check
 
 check-full: ## the same, and the slow scenarios
-	@scripts/check --full
+	@scripts/setup && scripts/check --full
 
 bench: ## benchmarks, side by side with memory-backend-memfd
-	@scripts/bench
+	@scripts/setup && scripts/bench
 
 lab: ## a shell in the lab, with our QEMU in it
 	@scripts/run --shell

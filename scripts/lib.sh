@@ -100,3 +100,9 @@ step() {
     steps_done=$((steps_done + 1))
     note "[$steps_done/$steps_total $(elapsed)] $*"
 }
+
+# Hash of a queue's patches; of nothing, if there are none.
+queue_hash() {
+    find "$top/patches/$1" -name '*.patch' -print0 | LC_ALL=C sort -z |
+        xargs -0 -r cat | sha256sum | cut -c 1-32
+}
