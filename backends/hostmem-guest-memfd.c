@@ -38,19 +38,19 @@ static bool check_accelerator(HostMemoryBackend *backend, Error **errp)
 {
     ERRP_GUARD();
 
-    if (!kvm_enabled()) {
-        error_setg(errp, TYPE_MEMORY_BACKEND_GUEST_MEMFD " is memory of KVM, "
-                   "but the accelerator is '%s'", current_accel_name());
-        error_append_hint(errp, "Use -accel kvm, or memory-backend-memfd with "
-                          "another accelerator.\n");
-        return false;
-    }
     if (backend->guest_memfd) {
         error_setg(errp, TYPE_MEMORY_BACKEND_GUEST_MEMFD " is all shared, but "
                    "the confidential guest of this machine needs private "
                    "memory");
         error_append_hint(errp, "Use memory-backend-memfd for its shared "
                           "memory.\n");
+        return false;
+    }
+    if (!kvm_enabled()) {
+        error_setg(errp, TYPE_MEMORY_BACKEND_GUEST_MEMFD " is memory of KVM, "
+                   "but the accelerator is '%s'", current_accel_name());
+        error_append_hint(errp, "Use -accel kvm, or memory-backend-memfd with "
+                          "another accelerator.\n");
         return false;
     }
     return true;
@@ -181,6 +181,7 @@ static bool check_sharing(HostMemoryBackendGuestMemfd *m, Error **errp)
 static bool create_memory(HostMemoryBackend *backend, const char *name,
                           uint64_t page_size, Error **errp)
 {
+    ERRP_GUARD();
     uint32_t ram_flags = RAM_SHARED | RAM_FD_IS_GUEST_MEMFD;
     int fd = kvm_create_shared_guest_memfd(backend->size, page_size, errp);
 
@@ -192,6 +193,7 @@ static bool create_memory(HostMemoryBackend *backend, const char *name,
     if (!memory_region_init_ram_from_fd(&backend->mr, OBJECT(backend), name,
                                         backend->size, page_size, ram_flags,
                                         fd, 0, errp)) {
+        error_append_hint(errp, "Use a smaller 'size'.\n");
         close(fd);
         return false;
     }
@@ -303,7 +305,11 @@ static bool guest_memfd_backend_prealloc(HostMemoryBackend *backend,
                                          error_get_pretty(*errp));
         return false;
     }
-    return parent->prealloc(backend, async, errp);
+    /*
+     * At once, also at start-up: what the next backend may have depends on
+     * what this one has taken.
+     */
+    return parent->prealloc(backend, false, errp);
 }
 
 static bool check_changeable(Object *obj, const char *name, Error **errp)

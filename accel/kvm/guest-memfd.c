@@ -83,6 +83,7 @@ static void explain_refusal(uint64_t page_size, int err, Error **errp)
                           "them yet.\n");
     } else {
         error_setg_errno(errp, err, "KVM refuses the guest_memfd");
+        error_append_hint(errp, "Use a smaller 'size'.\n");
     }
 }
 

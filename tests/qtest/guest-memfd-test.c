@@ -366,7 +366,7 @@ static const Refusal refusals[] = {
         .text = "cannot create " TYPE " with size '8 EiB', hugetlb 'off', "
                 "pages of 4 KiB: KVM refuses the guest_memfd: "
                 "Invalid argument",
-        .hint = "",
+        .hint = "Use a smaller 'size'.",
     }, {
         .name = "size-beyond-address-space",
         .props = "'size': 1152921504606846976",
@@ -374,7 +374,7 @@ static const Refusal refusals[] = {
         .text = "cannot create " TYPE " with size '1 EiB', hugetlb 'off', "
                 "pages of 4 KiB: unable to map backing store for guest RAM: "
                 "Cannot allocate memory",
-        .hint = "",
+        .hint = "Use a smaller 'size'.",
     }, {
         .name = "prealloc-beyond-host",
         .props = "'size': 17592186044416, 'prealloc': true",
@@ -776,6 +776,49 @@ static void test_cpr(void)
 
 /* Private memory */
 
+static bool has_tdx_guest(void)
+{
+    QTestState *qts = qtest_init("-machine none -nodefaults");
+    QDict *response = qtest_qmp(qts, "{'execute': 'object-add', 'arguments': {"
+                                     " 'qom-type': 'tdx-guest',"
+                                     " 'id': 'cgs'}}");
+    bool has = !qdict_haskey(response, "error");
+
+    qobject_unref(response);
+    qtest_quit(qts);
+    if (!has) {
+        g_test_skip("this QEMU has no tdx-guest");
+    }
+    return has;
+}
+
+/*
+ * A machine whose guest needs private memory.  Without TDX it is never
+ * complete, so it stays before that.
+ */
+static QTestState *start_confidential(void)
+{
+    return qtest_init("-preconfig -nodefaults "
+                      "-machine none,confidential-guest-support=cgs "
+                      "-object tdx-guest,id=cgs");
+}
+
+static void test_confidential(void)
+{
+    QTestState *qts;
+
+    if (!has_tdx_guest()) {
+        return;
+    }
+    qts = start_confidential();
+    assert_refused(qtest_qmp(qts, "{'execute': 'object-add', 'arguments': {"
+                                  " 'qom-type': %s, 'id': 'm0',"
+                                  " 'size': 1048576}}", TYPE),
+                   TYPE " is all shared, but the confidential guest of this "
+                   "machine needs private memory");
+    qtest_quit(qts);
+}
+
 /*
  * Memory that fails to be added must not keep the list of RAM locked, nor leave
  * anything behind.  That it fails is certain where a machine needs private
@@ -789,22 +832,10 @@ static void test_ram_list_unlocked(void)
     QDict *response;
     int fds;
 
-    qts = qtest_init("-machine none -nodefaults");
-    response = qtest_qmp(qts, "{'execute': 'object-add', 'arguments': {"
-                              " 'qom-type': 'tdx-guest', 'id': 'cgs'}}");
-    if (qdict_haskey(response, "error")) {
-        g_test_skip("this QEMU has no tdx-guest");
-        qobject_unref(response);
-        qtest_quit(qts);
+    if (!has_tdx_guest()) {
         return;
     }
-    qobject_unref(response);
-    qtest_quit(qts);
-
-    /* Such a machine is never complete, so stay before that. */
-    qts = qtest_init("-preconfig -nodefaults "
-                     "-machine none,confidential-guest-support=cgs "
-                     "-object tdx-guest,id=cgs");
+    qts = start_confidential();
     fds = count_fds(qts);
     for (int i = 0; i < 2 * G_N_ELEMENTS(types); i++) {
         bool share = i % 2;
@@ -852,6 +883,7 @@ int main(int argc, char **argv)
                    test_background_snapshot);
     qtest_add_func("guest-memfd/migration/cpr", test_cpr);
 
+    qtest_add_func("guest-memfd/refused/confidential", test_confidential);
     qtest_add_func("guest-memfd/ram-list-unlocked", test_ram_list_unlocked);
 
     return g_test_run();
