@@ -1,0 +1,33 @@
+"""Run QEMU's qtests in a scenario.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+
+import os
+import re
+import subprocess
+
+from .tap import report, say
+from .vm import QEMU, TOP
+
+BUILD = TOP / 'build/qemu'
+
+
+def qtest(name, *paths):
+    """Run a qtest, or these parts of it, and pass its results on."""
+    environment = dict(os.environ, QTEST_QEMU_BINARY=QEMU,
+                       QTEST_QEMU_IMG=str(BUILD / 'qemu-img'))
+    parts = [word for path in paths for word in ('-p', path)]
+    with subprocess.Popen([BUILD / 'tests/qtest' / name, '--tap', '-k',
+                           *parts],
+                          cwd=BUILD, env=environment, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                          ) as process:
+        for line in process.stdout:
+            line = line.rstrip()
+            found = re.match(r'(not )?ok \d+ (\S+)(?: # SKIP (.*))?', line)
+            if found:
+                report(not found[1], f'{name} {found[2]}', found[3])
+            else:
+                say(line)
+    report(process.returncode == 0, f'{name} ends well')
