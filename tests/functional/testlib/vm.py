@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[3]
@@ -63,7 +64,8 @@ def open_files(pid):
     """Return what a process's file descriptors are, sorted."""
     links = []
     for path in Path(f'/proc/{pid}/fd').iterdir():
-        links.append(os.readlink(path))
+        with suppress(FileNotFoundError):
+            links.append(os.readlink(path))
     return sorted(links)
 
 
@@ -190,7 +192,7 @@ class VM:
         while True:
             event = self.events.pop(0) if self.events else self._receive()
             if event['event'] == name and wanted(event.get('data')):
-                return event['data']
+                return event.get('data')
 
     def await_files(self, files):
         """Wait until QEMU's open files are these."""
