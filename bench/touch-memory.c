@@ -1,0 +1,51 @@
+/*
+ * Touch memory page by page, twice: pages are made by the first pass, and only
+ * written to by the second.
+ *
+ * usage: touch-memory MIB
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define PAGE 4096
+
+static uint64_t now(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+/* Write all of each page, as programs that use their memory do. */
+static uint64_t pass(uint64_t *memory, size_t size, uint64_t value)
+{
+    uint64_t start = now();
+
+    for (size_t i = 0; i < size / sizeof(*memory); i++) {
+        ((volatile uint64_t *)memory)[i] = value + i;
+    }
+    return now() - start;
+}
+
+int main(int argc, char **argv)
+{
+    size_t size = (argc > 1 ? strtoul(argv[1], NULL, 10) : 0) << 20;
+    uint64_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (memory == MAP_FAILED) {
+        perror("mmap");
+        return 1;
+    }
+    madvise(memory, size, MADV_NOHUGEPAGE);
+    printf("%llu ", (unsigned long long)pass(memory, size, 1));
+    printf("%llu\n", (unsigned long long)pass(memory, size, 2));
+    return 0;
+}
