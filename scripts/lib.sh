@@ -30,6 +30,22 @@ note() {
     printf '%s\n' "$*" >&2
 }
 
+# Wait until no other script has locked a directory, and keep it for this one
+# and those that it calls.
+lock() {
+    local dir=$1 fd
+    case ":${GUEST_MEMFD_LOCKED:-}:" in
+    *":$dir:"*) return 0 ;;
+    esac
+    mkdir -p "$dir"
+    exec {fd}<"$dir"
+    flock --nonblock $fd || {
+        note "    waiting for another make, which has locked $dir"
+        flock $fd
+    }
+    export GUEST_MEMFD_LOCKED=${GUEST_MEMFD_LOCKED:-}:$dir
+}
+
 elapsed() {
     printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60))
 }
