@@ -50,6 +50,19 @@ elapsed() {
     printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60))
 }
 
+# Run an apt-get that says on file descriptor 3 how far its downloads are, and
+# show that on a terminal.
+with_percents() {
+    local kind percent
+    "$@" 3>&1 >&2 | {
+        while IFS=: read -r kind _ percent _; do
+            [ ! -t 2 ] || [ "$kind" != dlstatus ] ||
+                printf '\r    %.0f %%' "$percent" >&2
+        done
+        [ ! -t 2 ] || printf '\r\033[K' >&2
+    }
+}
+
 last_words() {
     tail -c 400 "$1" | tr '\r' '\n' | sed '/^ *$/d' | tail -n 1 | cut -c 1-60
 }
