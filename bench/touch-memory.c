@@ -9,11 +9,8 @@
 
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
-
-#define PAGE 4096
 
 static uint64_t now(void)
 {
@@ -29,6 +26,7 @@ static uint64_t pass(uint64_t *memory, size_t size, uint64_t value)
     uint64_t start = now();
 
     for (size_t i = 0; i < size / sizeof(*memory); i++) {
+        /* volatile, so that no write is left out */
         ((volatile uint64_t *)memory)[i] = value + i;
     }
     return now() - start;
@@ -36,10 +34,17 @@ static uint64_t pass(uint64_t *memory, size_t size, uint64_t value)
 
 int main(int argc, char **argv)
 {
-    size_t size = (argc > 1 ? strtoul(argv[1], NULL, 10) : 0) << 20;
-    uint64_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned int mib;
+    uint64_t *memory;
+    size_t size;
 
+    if (argc != 2 || sscanf(argv[1], "%u", &mib) != 1) {
+        fprintf(stderr, "usage: touch-memory MIB\n");
+        return 1;
+    }
+    size = (size_t)mib << 20;
+    memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
         perror("mmap");
         return 1;
