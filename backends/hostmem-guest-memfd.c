@@ -314,9 +314,12 @@ static bool guest_memfd_backend_prealloc(HostMemoryBackend *backend,
 
 static bool check_changeable(Object *obj, const char *name, Error **errp)
 {
+    ERRP_GUARD();
+
     if (host_memory_backend_mr_inited(MEMORY_BACKEND(obj))) {
         error_setg(errp, "property '%s' of " TYPE_MEMORY_BACKEND_GUEST_MEMFD
                    " cannot change any more: the memory exists", name);
+        error_append_hint(errp, "Delete the object and create another.\n");
         return false;
     }
     return true;

@@ -395,7 +395,22 @@ static const Refusal refusals[] = {
         .props = "'size': 4096, 'prealloc': true, 'reserve': false",
         .corrected = "'size': 4096, 'reserve': false",
         .text = "'prealloc=on' and 'reserve=off' are incompatible",
-        .hint = "",
+        .hint = "Leave one of them out.",
+    }, {
+        .name = "policy-without-host-nodes",
+        .props = "'size': 4096, 'policy': 'bind'",
+        .corrected = "'size': 4096",
+        .text = "host-nodes must be set for policy bind",
+        .hint = "Add host-nodes=0 or other nodes of the host, or leave "
+                "'policy' out.",
+    }, {
+        .name = "host-nodes-without-policy",
+        .props = "'size': 4096, 'host-nodes': [0]",
+        .corrected = "'size': 4096, 'host-nodes': [0], 'policy': 'preferred'",
+        .text = "host-nodes must be empty for policy default, or you should "
+                "explicitly specify a policy other than default",
+        .hint = "Add policy=bind, preferred or interleave, or leave "
+                "'host-nodes' out.",
     }, {
         .name = "host-node-unknown",
         .props = "'size': 4096, 'host-nodes': [0, 127], 'policy': 'bind'",
@@ -538,17 +553,23 @@ static void test_without_kvm(void)
     check_startup_refused("tcg", &r);
 }
 
-static void check_no_change(QTestState *qts, const char *property,
-                            const char *value)
+/* Unlike QMP, the human monitor shows hints, too. */
+static void assert_hmp_refused(QTestState *qts, const char *line,
+                               const char *text, const char *hint)
 {
-    g_autofree char *text = g_strdup_printf("property '%s' of " TYPE " cannot "
-                                            "change any more: the memory "
-                                            "exists", property);
+    g_autofree char *want = g_strdup_printf("Error: %s\r\n%s\r\n", text, hint);
+    g_autofree char *output = qtest_hmp(qts, "%s", line);
 
-    assert_refused(qtest_qmp(qts, "{'execute': 'qom-set', 'arguments': {"
-                             " 'path': '/objects/m0', 'property': %s,"
-                             " 'value': %p}}", property,
-                             qobject_from_json(value, &error_abort)), text);
+    g_assert_cmpstr(output, ==, want);
+}
+
+static void check_no_change(QTestState *qts, const char *change,
+                            const char *text)
+{
+    g_autofree char *line = g_strdup_printf("qom-set /objects/m0 %s", change);
+
+    assert_hmp_refused(qts, line, text,
+                       "Delete the object and create another.");
 }
 
 static void test_no_change(void)
@@ -560,8 +581,14 @@ static void test_no_change(void)
     }
     qts = qtest_init(MACHINE_NONE);
     object_add_ok(qts, "m0", "'size': 4096");
-    check_no_change(qts, "hugetlb", "true");
-    check_no_change(qts, "hugetlbsize", "2097152");
+    check_no_change(qts, "hugetlb true", "property 'hugetlb' of " TYPE
+                    " cannot change any more: the memory exists");
+    check_no_change(qts, "hugetlbsize 2097152", "property 'hugetlbsize' of "
+                    TYPE " cannot change any more: the memory exists");
+    check_no_change(qts, "size 8192", "cannot change property size of " TYPE);
+    check_no_change(qts, "share off", "cannot change property share of " TYPE);
+    check_no_change(qts, "reserve off", "cannot change property reserve of "
+                    TYPE);
     qtest_quit(qts);
 }
 
@@ -690,6 +717,26 @@ static void test_used_twice(void)
                                            "backend for each use.\n"));
 }
 
+static void test_size_differs(void)
+{
+    const char *argv[] = { qtest_qemu_binary(NULL), "-nodefaults",
+                           "-machine", "q35,memory-backend=m0",
+                           "-display", "none", "-S",
+                           "-accel", "kvm", "-m", "64M",
+                           "-object", TYPE ",id=m0,size=32M", STOP };
+    g_autofree char *output = NULL;
+
+    if (skip_without_guest_memfd()) {
+        return;
+    }
+    output = run_refused(argv);
+    g_assert_true(g_str_has_suffix(output, ": Machine memory size does not "
+                                           "match the size of the memory "
+                                           "backend\nGive -m the 'size' of "
+                                           "the backend, 32 MiB, or leave -m "
+                                           "out.\n"));
+}
+
 /* Migration */
 
 static void set_capability(QTestState *qts, const char *name, const char *text)
@@ -743,6 +790,9 @@ static void test_background_snapshot(void)
     qtest_quit(qts);
 }
 
+#define CPR_BLOCKED "Memory region m0 is a guest_memfd, which ends with its " \
+                    "VM and cannot be passed on by CPR"
+
 static void check_cpr_blocked(const char *mode, const char *channels)
 {
     QTestState *qts;
@@ -757,8 +807,11 @@ static void check_cpr_blocked(const char *mode, const char *channels)
     assert_refused(qtest_qmp(qts, "{'execute': 'migrate', 'arguments': {"
                                   " 'channels': %p}}",
                              qobject_from_json(channels, &error_abort)),
-                   "Memory region m0 is a guest_memfd, which ends with its VM "
-                   "and cannot be passed on by CPR");
+                   CPR_BLOCKED);
+    if (g_str_equal(mode, "cpr-exec")) {
+        assert_hmp_refused(qts, "migrate exec:/bin/cat", CPR_BLOCKED,
+                           "Migrate in mode normal or cpr-reboot.");
+    }
     /* QEMU does not free the command when it ends. */
     qtest_qmp_assert_success(qts, "{'execute': 'migrate-set-parameters',"
                                   " 'arguments': {'cpr-exec-command': []}}");
@@ -873,6 +926,7 @@ int main(int argc, char **argv)
     qtest_add_func("guest-memfd/refused/without-kvm", test_without_kvm);
     qtest_add_func("guest-memfd/refused/change", test_no_change);
     qtest_add_func("guest-memfd/refused/used-twice", test_used_twice);
+    qtest_add_func("guest-memfd/refused/size-differs", test_size_differs);
 
     qtest_add_func("guest-memfd/hotplug", test_hotplug);
     qtest_add_func("guest-memfd/main-memory", test_main_memory);
