@@ -16,7 +16,7 @@ run: ## boot a Linux guest whose RAM is a guest_memfd, in the lab
 check: ## unit tests, qtests, style, documentation, lab scenarios
 	@scripts/setup && scripts/check
 
-check-full: ## the same, and the slow scenarios
+check-full: ## the same, the slow scenarios, and a build of each patch
 	@scripts/setup && scripts/check --full
 
 bench: ## benchmarks, side by side with memory-backend-memfd
@@ -48,7 +48,7 @@ setup: ## install the Debian packages that are missing
 	@scripts/setup
 
 clean: ## remove what is built, but for work trees and the cache
-	rm -rf build/qemu build/asan build/lab build/log build/qemu-system-x86_64*
+	rm -rf build/qemu build/asan build/each build/lab build/log build/qemu-system-x86_64*
 
 .PHONY: help run check check-full bench lab qemu kernel docs tree linux-tree \
 	patches setup clean
