@@ -1,0 +1,62 @@
+"""Run the kernel's own KVM selftests.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from .tap import check, expect, report, say
+from .vm import TOP
+
+PACKED = TOP / 'build/lab/selftests.tar'
+PARAMETER = Path('/sys/module/kvm/parameters/gmem_in_place_conversion')
+SKIPPED = 4
+
+# -n: virtual processors, -m: memslots; a number: how often to repeat
+SELFTESTS = (
+    'guest_memfd_test',
+    'pre_fault_memory_test',
+    'set_memory_region_test 2',
+    'x86/private_mem_conversions_test',
+    'x86/private_mem_conversions_test -n 2',
+    'x86/private_mem_conversions_test -n 4 -m 2',
+    'x86/private_mem_kvm_exits_test',
+)
+LONG_SELFTESTS = (
+    'set_memory_region_test 10',
+    'x86/private_mem_conversions_test -n 8 -m 4',
+    'x86/private_mem_conversions_test -n 6 -m 6 -s anonymous_thp',
+)
+
+
+def run_one(directory, selftest):
+    """Run a selftest, which is one result, and those it counts itself."""
+    done = subprocess.run(selftest.split(), cwd=directory, check=False,
+                          executable=directory / selftest.split()[0],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors='replace')
+    say(done.stdout.rstrip())
+    for failed, what, skipped in re.findall(
+            r'^(not )?ok \d+ (.*?)(?: # SKIP (.*))?$', done.stdout, re.M):
+        report(not failed, f'{selftest}: {what}', skipped)
+    for line in re.findall(r'^Skipping .*$', done.stdout, re.M):
+        report(True, f'{selftest}: a part', f'it says "{line}"')
+    # It says last why it skips, with "1..0 # SKIP" in front or without.
+    reason = done.stdout.rstrip().split('\n')[-1].split('# SKIP')[-1]
+    skipped = reason.strip(' -') if done.returncode == SKIPPED else ''
+    if done.returncode and not skipped:
+        say(f'{selftest} ended with status {done.returncode}')
+    report(not done.returncode or bool(skipped), selftest, skipped)
+
+
+def run_selftests(in_place, selftests=SELFTESTS):
+    """Run selftests where memory is, or is not, converted in place."""
+    with check(f'conversion in place is {"on" if in_place else "off"}'):
+        expect(PARAMETER.read_text('utf-8').strip(), 'Y' if in_place else 'N')
+    with tempfile.TemporaryDirectory() as directory:
+        subprocess.run(['tar', '-C', directory, '-xf', PACKED], check=True)
+        for selftest in selftests:
+            run_one(Path(directory), selftest)
