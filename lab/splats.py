@@ -11,7 +11,9 @@ STAMP = r'\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? '
 
 SIGNS = (
     r'WARNING: ',
-    r'(?:watchdog: )?BUG[: ]',
+    r'(?:watchdog: )?(?:\[ )?BUG[: ]',
+    # a maple tree's
+    r'WARN at ',
     r'kernel BUG at ',
     r'Oops: ',
     r'UBSAN: ',
@@ -20,7 +22,10 @@ SIGNS = (
     r'(?:rcu: )?INFO: .*\bstalls?\b',
     r'INFO: task \S+ .*blocked ',
     r'INFO: trying to register non-static key',
+    # from then on, lockdep finds nothing any more
     r'INFO: lockdep is turned off',
+    r'turning off the locking correctness validator',
+    r'Disabling lock debugging due to kernel taint',
 )
 
 SPLAT = re.compile(STAMP + '(?:' + '|'.join(SIGNS) + ')')
