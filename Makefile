@@ -16,8 +16,11 @@ run: ## boot a Linux guest whose RAM is a guest_memfd, in the lab
 check: ## unit tests, qtests, style, documentation, lab scenarios
 	@scripts/setup && scripts/check
 
-check-full: ## the same, the slow scenarios, and a build of each patch
+check-full: ## the same, the slow scenarios, check-debug, and a build of each patch
 	@scripts/setup && scripts/check --full
+
+check-debug: ## lab scenarios on a kernel with its own checks: KASAN, lockdep, ...
+	@scripts/setup && scripts/check lab-debug
 
 bench: ## benchmarks, side by side with memory-backend-memfd
 	@scripts/setup && scripts/bench
@@ -30,6 +33,9 @@ qemu: ## build/qemu-system-x86_64
 
 kernel: ## build/lab/bzImage
 	@scripts/setup && scripts/build-kernel
+
+kernel-debug: ## build/lab/bzImage-debug, with the kernel's own checks
+	@scripts/setup && scripts/build-kernel --debug
 
 docs: ## the manual, in build/qemu/docs/manual
 	@scripts/setup && scripts/build-qemu html man
@@ -50,5 +56,5 @@ setup: ## install the Debian packages that are missing
 clean: ## remove what is built, but for work trees and the cache
 	rm -rf build/qemu build/asan build/each build/lab build/log build/qemu-system-x86_64*
 
-.PHONY: help run check check-full bench lab qemu kernel docs tree linux-tree \
-	patches setup clean
+.PHONY: help run check check-full check-debug bench lab qemu kernel \
+	kernel-debug docs tree linux-tree patches setup clean
