@@ -87,6 +87,22 @@ bool host_node_memory_available(int node, uint64_t *bytes)
     return sum_fields(path, prefix, fields, bytes);
 }
 
+bool host_node_hugepages_free(int node, uint64_t page_size, uint64_t *bytes)
+{
+    g_autofree char *path = g_strdup_printf(
+        "/sys/devices/system/node/node%d/hugepages/hugepages-%" PRIu64
+        "kB/free_hugepages", node, page_size / KiB);
+    g_autofree char *text = NULL;
+    uint64_t pages;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL) ||
+        qemu_strtou64(g_strchomp(text), NULL, 10, &pages)) {
+        return false;
+    }
+    *bytes = pages * page_size;
+    return true;
+}
+
 static int compare_sizes(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a;

@@ -240,18 +240,32 @@ static bool guest_memfd_backend_alloc(HostMemoryBackend *backend, Error **errp)
     return true;
 }
 
+/* What a node has of the kind of pages that the backend consists of. */
+static bool node_available(HostMemoryBackend *backend, int node,
+                           uint64_t *bytes)
+{
+    if (MEMORY_BACKEND_GUEST_MEMFD(backend)->hugetlb) {
+        return host_node_hugepages_free(
+            node, qemu_ram_pagesize(backend->mr.ram_block), bytes);
+    }
+    return host_node_memory_available(node, bytes);
+}
+
 /* Memory that is bound to nodes cannot come from others. */
 static bool nodes_available(HostMemoryBackend *backend, uint64_t *bytes)
 {
     int node = find_first_bit(backend->host_nodes, MAX_NODES);
-    uint64_t swap, available, sum = 0;
+    uint64_t swap = 0, available, sum = 0;
 
-    if (backend->policy != HOST_MEM_POLICY_BIND ||
+    if (backend->policy != HOST_MEM_POLICY_BIND) {
+        return false;
+    }
+    if (!MEMORY_BACKEND_GUEST_MEMFD(backend)->hugetlb &&
         !host_meminfo("SwapFree", &swap)) {
         return false;
     }
     while (node < MAX_NODES) {
-        if (!host_node_memory_available(node, &available)) {
+        if (!node_available(backend, node, &available)) {
             return false;
         }
         sum += available;
@@ -261,9 +275,20 @@ static bool nodes_available(HostMemoryBackend *backend, uint64_t *bytes)
     return true;
 }
 
+/* The host has set aside huge pages already, but not on certain nodes. */
+static bool host_available(HostMemoryBackend *backend, uint64_t *bytes)
+{
+    if (MEMORY_BACKEND_GUEST_MEMFD(backend)->hugetlb) {
+        *bytes = UINT64_MAX;
+        return true;
+    }
+    return host_memory_available(bytes);
+}
+
 /*
  * The kernel can neither swap nor drop pages of a guest_memfd, so asking for
- * more than it can free ends with the OOM killer, not with an error.
+ * more than it can free ends with the OOM killer, not with an error.  If it has
+ * no more huge pages the error doesn't say so.
  */
 static bool check_available(HostMemoryBackend *backend, Error **errp)
 {
@@ -272,7 +297,7 @@ static bool check_available(HostMemoryBackend *backend, Error **errp)
     g_autofree char *bound = NULL;
     uint64_t host, nodes;
 
-    if (!host_memory_available(&host)) {
+    if (!host_available(backend, &host)) {
         return true;
     }
     if (!nodes_available(backend, &nodes)) {
@@ -298,9 +323,7 @@ static bool guest_memfd_backend_prealloc(HostMemoryBackend *backend,
     HostMemoryBackendClass *parent =
         MEMORY_BACKEND_CLASS(object_class_by_name(TYPE_MEMORY_BACKEND));
 
-    /* Huge pages are set aside already. */
-    if (!MEMORY_BACKEND_GUEST_MEMFD(backend)->hugetlb &&
-        !check_available(backend, errp)) {
+    if (!check_available(backend, errp)) {
         trace_hostmem_guest_memfd_refuse(memory_region_name(&backend->mr),
                                          error_get_pretty(*errp));
         return false;

@@ -50,6 +50,17 @@ bool host_memory_available(uint64_t *bytes);
 bool host_node_memory_available(int node, uint64_t *bytes);
 
 /**
+ * host_node_hugepages_free: how much a NUMA node has in free huge pages
+ * @node: number of the node
+ * @page_size: size of the huge pages, in bytes
+ * @bytes: set to the size of all that are free, in bytes, on success only
+ *
+ * Return: true on success, false if the host does not say, for example because
+ *     it has no huge pages of this size.
+ */
+bool host_node_hugepages_free(int node, uint64_t page_size, uint64_t *bytes);
+
+/**
  * host_hugepage_sizes: the huge page sizes that the host has
  * @dir: HOST_HUGEPAGES, with one entry "hugepages-<number>kB" for each size
  *

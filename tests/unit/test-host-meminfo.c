@@ -80,6 +80,25 @@ static void test_node(void)
     g_assert_cmpuint(available, >, 1 * MiB);
 }
 
+static void test_node_hugepages(void)
+{
+    uint64_t total, available = 42;
+
+    g_assert_false(host_node_hugepages_free(INT_MAX, 2 * MiB, &available));
+    g_assert_false(host_node_hugepages_free(0, 3 * MiB, &available));
+    g_assert_cmpuint(available, ==, 42);
+
+    if (!g_file_test("/sys/devices/system/node/node0/hugepages/"
+                     "hugepages-2048kB", G_FILE_TEST_IS_DIR)) {
+        g_test_skip("the host has no NUMA node 0 with huge pages of 2 MiB");
+        return;
+    }
+    g_assert_true(host_meminfo("MemTotal", &total));
+    g_assert_true(host_node_hugepages_free(0, 2 * MiB, &available));
+    g_assert_cmpuint(available, <=, total);
+    g_assert_true(QEMU_IS_ALIGNED(available, 2 * MiB));
+}
+
 static void check_hugepage_sizes(const char *const *names, int len,
                                  const uint64_t *want, int want_len)
 {
@@ -133,6 +152,7 @@ int main(int argc, char **argv)
     g_test_add_func("/host-meminfo/parse-refused", test_parse_refused);
     g_test_add_func("/host-meminfo/host", test_host);
     g_test_add_func("/host-meminfo/node", test_node);
+    g_test_add_func("/host-meminfo/node/hugepages", test_node_hugepages);
     g_test_add_func("/host-meminfo/hugepage-sizes", test_hugepage_sizes);
     g_test_add_func("/host-meminfo/hugepage-sizes-missing",
                     test_hugepage_sizes_missing);
