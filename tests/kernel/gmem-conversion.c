@@ -58,7 +58,9 @@ static void test_off(void)
     struct attributes old = {
         .address = DATA_GPA, .size = PAGE, .attributes = ATTRIBUTE_PRIVATE,
     };
+    struct create_guest_memfd order_only = { .size = PAGE, .page_order = 9 };
     uint64_t err;
+    int fd;
 
     vm_create(&vm, VM_TYPE_SW_PROTECTED, 0);
     check(vm_cap(vm.fd, CAP_GMEM_MEMORY_ATTRIBUTES) == 0);
@@ -66,6 +68,10 @@ static void test_off(void)
     check(vm_cap(vm.fd, CAP_MEMORY_ATTRIBUTES) == ATTRIBUTE_PRIVATE);
     check(vm_cap(vm.fd, CAP_GUEST_MEMFD_FLAGS) == FLAG_MMAP);
     check(gmem_create(&vm, PAGE, FLAG_INIT_SHARED) < 0 && errno == EINVAL);
+    check(gmem_create_huge(&vm, 512 * PAGE, 0, 9) < 0 && errno == EINVAL);
+    fd = ioctl(vm.fd, CREATE_GUEST_MEMFD, &order_only);
+    check(fd >= 0, "what was reserved is not looked at");
+    close(fd);
     check(!ioctl(vm.fd, SET_ATTRIBUTES, &old));
     mem_create(&mem, &vm, 1, 0);
     check(to_shared(&mem, 0, 1) == -ENOTTY);

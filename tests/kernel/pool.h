@@ -1,0 +1,47 @@
+/*
+ * HugeTLB pools: their counters and size
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef POOL_H
+#define POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What of a pool is counted per node, and what is for the whole machine. */
+enum { POOL_NR, POOL_FREE, POOL_SURPLUS, POOL_PER_NODE };
+enum { POOL_RESV = POOL_PER_NODE, POOL_TOTALS };
+enum { POOL_NODES = 2, POOL_MEMINFO = 5 };
+
+struct pool {
+    long total[POOL_TOTALS];
+    long node[POOL_NODES][POOL_PER_NODE];
+    long meminfo[POOL_MEMINFO];
+};
+
+/* Chooses the pool of all that follows; returns false if there is none. */
+bool pool_init(unsigned int order);
+int pool_nodes(void);
+
+void pool_read(struct pool *p);
+bool pool_equal(const struct pool *a, const struct pool *b);
+void pool_print(const char *title, const struct pool *p);
+/*
+ * Waits until the counters are as given.  Who drops the last reference to a
+ * page returns it to the pool some time later, and no event tells when.
+ */
+bool pool_await(const struct pool *wanted);
+
+/* The pool's size, which may turn out smaller than asked for. */
+void pool_resize(long nr);
+void pool_overcommit(long nr);
+/* Leaves a trace of earlier use in each 4 KiB of all free pages. */
+void pool_dirty(void);
+
+/* The number at the start of a file, or after a word in it, or -1. */
+long read_number(const char *path, const char *word);
+bool write_string(const char *path, const char *string);
+
+#endif
