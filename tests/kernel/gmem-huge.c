@@ -1394,7 +1394,7 @@ static void test_random(void)
  * Concurrency.  Every page holds zero or its own number, as nobody writes
  * anything else, whoever converts, punches and maps it meanwhile.
  */
-enum { RACE_VCPUS = 2, RACE_ROUNDS = 100, CONVERTERS = 2 };
+enum { RACE_VCPUS = 2, RACE_ROUNDS = 1000, CONVERTERS = 2 };
 
 static struct {
     struct mem mem;
@@ -1797,7 +1797,7 @@ static void test_shrink(void)
 /* Everything is given back, whatever state it is in. */
 static void test_cycles(void)
 {
-    int rounds = order == ORDER_2M ? 1000 : 12, i;
+    int rounds = order == ORDER_2M ? 1000 : 20, i;
     struct pool before, now;
     struct mem mem;
     struct pin p;
@@ -1809,7 +1809,9 @@ static void test_cycles(void)
         size_t n = (nr - 1) * hpages + i % 64;
         bool shared = i % 3 == 1, pinned = i % 20 == 7;
 
-        vm_create(&vm, VM_TYPE_SW_PROTECTED, 1);
+        if (!(i % 10)) {
+            vm_create(&vm, VM_TYPE_SW_PROTECTED, 1);
+        }
         huge_create(&mem, &vm, nr, shared ? FLAG_INIT_SHARED : 0);
         check(shared ? poke(page(&mem, n), i) : guest_poke(&mem, n, i) == 0);
         check(convert(&mem, n, 1 + i % 17, shared, NULL) == 0);
@@ -1830,12 +1832,15 @@ static void test_cycles(void)
         } else {
             munmap(mem.map, mem.npages * PAGE);
             close(mem.fd);
+            check(!set_region(&vm, 1, DATA_GPA, 0, mem.map, -1, 0));
         }
-        vm_destroy(&vm);
+        if (i % 10 == 9) {
+            vm_destroy(&vm);
+        }
         if (pinned) {
             unpin(&p);
             check(pool_await(&before), "cycle %d", i);
-        } else if (!(i % 10)) {
+        } else {
             pool_read(&now);
             check(pool_equal(&before, &now), "cycle %d", i);
         }
