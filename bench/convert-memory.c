@@ -7,10 +7,10 @@
  * WAY is "in place" or "two backings", as the kernel has it.
  *
  * All memory is private at first.  Each round makes parts of it shared, and
- * then private again, from fresh virtual machines.  Allocated memory was written
- * to by the guest, and by the host while it is shared, just before it is
- * converted, and is allocated afterwards.  RESULT gets a line of JSON for each
- * measurement.
+ * then private again, from fresh virtual machines.  Allocated memory was
+ * written to by the guest, and by the host while it is shared, just before
+ * it is converted, and is allocated afterwards.  RESULT gets a line of JSON
+ * for each measurement.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -49,7 +49,7 @@ static uint64_t now(void)
     return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
-/* Pages that the kernel has allocated and freed so far, for whatever purpose. */
+/* Pages that the kernel allocated and freed so far, for whatever purpose. */
 static struct counts count_pages(void)
 {
     struct counts counts = { 0 };
@@ -158,7 +158,7 @@ static void touch(struct mem *mem, size_t first, size_t npages, bool private)
         bail_out("running the guest");
     }
     for (i = first; !private && i < first + npages; i++) {
-        *(volatile char *)page(mem, i) = 2;
+        *page(mem, i) = 2;
     }
 }
 

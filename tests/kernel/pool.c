@@ -197,7 +197,7 @@ void pool_dirty(void)
         bail_out("mapping all free huge pages");
     }
     for (i = 0; i < size; i += 4096) {
-        *(volatile uint32_t *)(map + i) = 0xa5a5a5a5;
+        *(uint32_t *)(map + i) = 0xa5a5a5a5;
     }
     munmap(map, size);
 }

@@ -200,6 +200,13 @@ class VM:
         while open_files(self.pid) != files:
             self.cmd('query-status')
 
+    def await_unmapped(self):
+        """Wait until QEMU maps no guest_memfd."""
+        # Again the RCU thread, which goes on after a refusal, too.
+        maps = Path(f'/proc/{self.pid}/maps')
+        while '[kvm-gmem]' in maps.read_text('utf-8'):
+            self.cmd('query-status')
+
     def object_del(self, name):
         """Delete a memory backend, and wait until its memory is freed."""
         left = open_guest_memfds(self.pid) - 1
