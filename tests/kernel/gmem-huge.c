@@ -1643,9 +1643,15 @@ static void *race_writer(void *arg)
         int r = vcpu_run(vm, n, write ? GUEST(write) : GUEST(read), 0,
                          DATA_GPA + p * PAGE, p, 0);
 
-        /* MMIO while there is no memslot, or a state that was just changed. */
+        /*
+         * MMIO while there is no memslot, even in the midst of the delivery of
+         * an event, which KVM cannot emulate; or a state that just changed.
+         */
         if (r) {
             check(r == KVM_EXIT_MMIO || r == -EAGAIN ||
+                  (r == KVM_EXIT_INTERNAL_ERROR &&
+                   vm->run[n]->internal.suberror ==
+                   KVM_INTERNAL_ERROR_DELIVERY_EV) ||
                   (r == -EFAULT &&
                    vm->run[n]->exit_reason == EXIT_MEMORY_FAULT),
                   "guest: %d, exit %u, suberror %u", r,
