@@ -1207,6 +1207,52 @@ static void test_mapping_calls(void)
     vm_destroy(&vm);
 }
 
+/* Reclaim, which would split a huge page or write it out, leaves it alone. */
+static void test_reclaim(void)
+{
+    size_t n = hpages / 2;
+    struct mappings code;
+    struct mem mem;
+    struct vm vm;
+
+    vm_create(&vm, VM_TYPE_DEFAULT, 1);
+    huge_create(&mem, &vm, 1, FLAG_INIT_SHARED);
+    count_code(&vm, &code);
+    check(poke(page(&mem, 0), 1) && poke(page(&mem, n), 2));
+    check(!madvise(page(&mem, n), PAGE, MADV_COLD));
+    check(!madvise(page(&mem, n), PAGE, MADV_PAGEOUT));
+    check(!madvise(mem.map, hsize, MADV_PAGEOUT));
+    check(peek(page(&mem, 0)) == 1 && peek(page(&mem, n)) == 2);
+    check(guest_peek(&mem, n) == 2);
+    check_huge_mappings(&vm, &code, 1l, 0l);
+    mem_destroy(&mem);
+    vm_destroy(&vm);
+}
+
+/* Memory that is locked is given back, too. */
+static void test_locked(void)
+{
+    struct pool before, now;
+    struct mem mem;
+    struct vm vm;
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        vm_create(&vm, VM_TYPE_SW_PROTECTED, 1);
+        pool_read(&before);
+        huge_create(&mem, &vm, 1, FLAG_INIT_SHARED);
+        check(!mlock(mem.map, 16 * PAGE));
+        check(poke(page(&mem, 1), 1));
+        if (i) {
+            check(to_private(&mem, 0, hpages) == 0);
+        }
+        mem_destroy(&mem);
+        pool_read(&now);
+        check(pool_equal(&before, &now));
+        vm_destroy(&vm);
+    }
+}
+
 static long bind_node(void *addr, size_t len, int node)
 {
     unsigned long mask = 1ul << node;
@@ -1643,15 +1689,9 @@ static void *race_writer(void *arg)
         int r = vcpu_run(vm, n, write ? GUEST(write) : GUEST(read), 0,
                          DATA_GPA + p * PAGE, p, 0);
 
-        /*
-         * MMIO while there is no memslot, even in the midst of the delivery of
-         * an event, which KVM cannot emulate; or a state that just changed.
-         */
+        /* MMIO while there is no memslot, or a state that was just changed. */
         if (r) {
             check(r == KVM_EXIT_MMIO || r == -EAGAIN ||
-                  (r == KVM_EXIT_INTERNAL_ERROR &&
-                   vm->run[n]->internal.suberror ==
-                   KVM_INTERNAL_ERROR_DELIVERY_EV) ||
                   (r == -EFAULT &&
                    vm->run[n]->exit_reason == EXIT_MEMORY_FAULT),
                   "guest: %d, exit %u, suberror %u", r,
@@ -1787,6 +1827,8 @@ static void test_shrink(void)
           now.total[POOL_FREE] == 0, "%ld pages, %ld surplus",
           now.total[POOL_NR], now.total[POOL_SURPLUS]);
     check(to_shared(&mem, 1, 1) == 0 && peek(page(&mem, 1)) == 0x77);
+    check(punch(mem.fd, 0, hsize) == 0);
+    check(peek(page(&mem, 1)) == 0 && guest_peek(&mem, 0) == 0);
     mem_destroy(&mem);
     pool_read(&now);
     check(now.total[POOL_NR] == 0 && now.total[POOL_SURPLUS] == 0 &&
@@ -1878,6 +1920,8 @@ static const struct test tests[] = {
     { "processes", test_processes },
     { "guest-driven", test_guest_driven },
     { "mapping-calls", test_mapping_calls },
+    { "reclaim", test_reclaim },
+    { "locked", test_locked },
     { "random", test_random },
     { "race-vcpus", test_race_vcpus },
     { "race-host", test_race_host },
