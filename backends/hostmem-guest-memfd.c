@@ -127,8 +127,10 @@ static bool check_size(uint64_t size, uint64_t page_size, Error **errp)
 
         error_setg(errp, REFUSES "it is not a multiple of the page size %s",
                    "size", size_str, page_str);
-        error_append_hint(errp, "The next multiple is %" PRIu64 ".\n",
-                          QEMU_ALIGN_UP(size, page_size));
+        if (size <= UINT64_MAX - page_size) {
+            error_append_hint(errp, "The next multiple is %" PRIu64 ".\n",
+                              QEMU_ALIGN_UP(size, page_size));
+        }
         return false;
     }
     return true;

@@ -25,8 +25,13 @@
 
 #define FLAGS_SHARED (GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
 
+static uint8_t page_order(uint64_t page_size)
+{
+    return ctz64(page_size / qemu_real_host_page_size());
+}
+
 /* Returns a file descriptor or a negative errno. */
-static int create(uint64_t size, uint64_t flags, uint8_t page_order)
+static int create(uint64_t size, uint64_t flags, uint8_t order)
 {
     struct kvm_create_guest_memfd request = {
         .size = size,
@@ -34,24 +39,24 @@ static int create(uint64_t size, uint64_t flags, uint8_t page_order)
     };
     int ret;
 
-    *(uint8_t *)request.reserved = page_order;
+    *(uint8_t *)request.reserved = order;
     ret = kvm_vm_ioctl(kvm_state, KVM_CREATE_GUEST_MEMFD, &request);
     if (ret >= 0) {
         qemu_set_cloexec(ret);
     }
-    trace_kvm_create_guest_memfd(size, flags, page_order, ret);
+    trace_kvm_create_guest_memfd(size, flags, order, ret);
     return ret;
 }
 
-static bool kvm_takes(uint64_t flags)
+/* Whether KVM knows the flags, even if it lacks the memory for one page. */
+static bool kvm_takes(uint64_t flags, uint64_t page_size)
 {
-    int fd = create(qemu_real_host_page_size(), flags, 0);
+    int fd = create(page_size, flags, page_order(page_size));
 
-    if (fd < 0) {
-        return false;
+    if (fd >= 0) {
+        close(fd);
     }
-    close(fd);
-    return true;
+    return fd != -EINVAL && fd != -ENOTTY;
 }
 
 /*
@@ -61,22 +66,24 @@ static bool kvm_takes(uint64_t flags)
 static void explain_refusal(uint64_t page_size, int err, Error **errp)
 {
     ERRP_GUARD();
+    uint64_t base = qemu_real_host_page_size();
 
-    if (!kvm_takes(0)) {
+    if (!kvm_takes(0, base)) {
         error_setg(errp, "KVM on this host has no guest_memfd");
         error_append_hint(errp, "Linux has it since 6.8, and lets QEMU map it "
                           "since 6.18.\n");
-    } else if (!kvm_takes(GUEST_MEMFD_FLAG_MMAP)) {
+    } else if (!kvm_takes(GUEST_MEMFD_FLAG_MMAP, base)) {
         error_setg(errp, "KVM on this host has guest_memfd, but cannot map it "
                    "(no GUEST_MEMFD_FLAG_MMAP)");
         error_append_hint(errp, "This needs Linux 6.18 or newer.\n");
-    } else if (!kvm_takes(FLAGS_SHARED)) {
+    } else if (!kvm_takes(FLAGS_SHARED, base)) {
         error_setg(errp, "KVM cannot share guest_memfd memory with this type "
                    "of VM (no GUEST_MEMFD_FLAG_INIT_SHARED)");
         error_append_hint(errp, "A VM with private memory needs another "
                           "memory backend for its shared memory, for example "
                           "memory-backend-memfd.\n");
-    } else if (page_size != qemu_real_host_page_size()) {
+    } else if (page_size != base &&
+               !kvm_takes(FLAGS_SHARED | GUEST_MEMFD_FLAG_HUGETLB, page_size)) {
         error_setg_errno(errp, err, "KVM on this host has no huge pages for "
                          "guest_memfd");
         error_append_hint(errp, "Use hugetlb=off; no released kernel has "
@@ -92,14 +99,14 @@ int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
 {
     ERRP_GUARD();
     uint64_t flags = FLAGS_SHARED;
-    uint8_t page_order = ctz64(page_size / qemu_real_host_page_size());
+    uint8_t order = page_order(page_size);
     int fd;
 
-    if (page_order) {
+    if (order) {
         flags |= GUEST_MEMFD_FLAG_HUGETLB;
     }
 
-    fd = create(size, flags, page_order);
+    fd = create(size, flags, order);
     if (fd >= 0) {
         return fd;
     }
@@ -109,7 +116,7 @@ int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
     } else {
         error_setg_errno(errp, -fd, "KVM cannot create the guest_memfd");
     }
-    if (fd == -ENOMEM && page_order) {
+    if (fd == -ENOMEM && order) {
         error_append_hint(errp, "Too few huge pages are free: see "
                           "/sys/kernel/mm/hugepages/.\n");
     }

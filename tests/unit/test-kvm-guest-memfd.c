@@ -20,6 +20,7 @@
 static struct {
     bool missing;
     uint64_t flags;
+    uint64_t max_size;
     uint8_t page_order;
     int err;
     struct kvm_create_guest_memfd request;
@@ -35,7 +36,7 @@ static int kernel_check(const struct kvm_create_guest_memfd *request)
     if (kernel.missing) {
         return -ENOTTY;
     }
-    if (request->flags & ~kernel.flags ||
+    if (request->flags & ~kernel.flags || request->size > kernel.max_size ||
         page_order != (request->flags & HUGETLB ? kernel.page_order : 0)) {
         return -EINVAL;
     }
@@ -100,6 +101,7 @@ static void set_kernel(uint64_t flags)
 {
     memset(&kernel, 0, sizeof(kernel));
     kernel.flags = flags;
+    kernel.max_size = INT64_MAX;
 }
 
 static void test_created(void)
@@ -165,6 +167,17 @@ static void test_wrong_page_order(void)
                   "guest_memfd: Invalid argument");
 }
 
+/* A size that is refused says nothing about the pages. */
+static void test_wrong_size(void)
+{
+    set_kernel(MMAP | INIT_SHARED | HUGETLB);
+    kernel.page_order = ctz64(2 * MiB / qemu_real_host_page_size());
+    kernel.max_size = 512 * MiB;
+    check_refused(2 * MiB, "KVM refuses the guest_memfd: Invalid argument");
+    check_refused(qemu_real_host_page_size(),
+                  "KVM refuses the guest_memfd: Invalid argument");
+}
+
 /* Out of something is not the same as not having it. */
 static void test_exhausted(void)
 {
@@ -189,6 +202,7 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm-guest-memfd/no-hugetlb", test_no_hugetlb);
     g_test_add_func("/kvm-guest-memfd/no-mmap-hugetlb", test_no_mmap_hugetlb);
     g_test_add_func("/kvm-guest-memfd/wrong-page-order", test_wrong_page_order);
+    g_test_add_func("/kvm-guest-memfd/wrong-size", test_wrong_size);
     g_test_add_func("/kvm-guest-memfd/exhausted", test_exhausted);
     return g_test_run();
 }
