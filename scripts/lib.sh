@@ -75,7 +75,8 @@ watched() {
     mkdir -p "$(dirname "$log")"
     "$@" >"$log" 2>&1 &
     pid=$!
-    trap 'kill $pid 2>/dev/null' INT TERM
+    # If it is a function, what it has started is what has to end.
+    trap 'kill $(cat /proc/$pid/task/$pid/children) $pid 2>/dev/null' INT TERM
     while kill -0 $pid 2>/dev/null; do
         sleep 1
         ticks=$((ticks + 1))
