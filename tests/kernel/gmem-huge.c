@@ -372,6 +372,31 @@ static void test_exhaustion(void)
     vm_destroy(&vm);
 }
 
+/* What creation promises is there, though not all free pages can be lent. */
+static void test_lendable(void)
+{
+    bool movable = getenv("MOVABLE_POOL");
+    struct pool before, now;
+    struct vm vm;
+    long nr;
+    int fd;
+
+    vm_create(&vm, VM_TYPE_SW_PROTECTED, 0);
+    pool_read(&before);
+    nr = before.total[POOL_FREE];
+    while ((fd = gmem_create_huge(&vm, nr * hsize, 0, order)) < 0 && nr > 1) {
+        check(errno == ENOMEM);
+        nr--;
+    }
+    printf("# %ld of %ld free pages\n", nr, before.total[POOL_FREE]);
+    check(fd >= 0 && (nr < before.total[POOL_FREE]) == movable);
+    check(allocate(fd, 0, nr * hsize) == 0);
+    close(fd);
+    pool_read(&now);
+    check(pool_equal(&before, &now));
+    vm_destroy(&vm);
+}
+
 /* The two states, and that contents survive splitting and merging. */
 static void test_init(void)
 {
@@ -1902,6 +1927,7 @@ static const struct test tests[] = {
     { "file", test_file },
     { "allocation", test_allocation },
     { "exhaustion", test_exhaustion },
+    { "lendable", test_lendable },
     { "cgroup", test_cgroup },
     { "numa", test_numa },
     { "init", test_init },
