@@ -131,6 +131,14 @@ step() {
     note "[$steps_done/$steps_total $(elapsed)] $*"
 }
 
+# tree_has_work TREE: whether someone works in it, beyond what patches/ has.
+tree_has_work() {
+    [ -f "$1/.git/queue-state" ] || return 1
+    [ "$(git -C "$1" rev-parse HEAD)" = "$(cut -d ' ' -f 2 "$1/.git/queue-state")" ] &&
+        [ -z "$(git -C "$1" status --porcelain -uno | head -n 1)" ] || return 0
+    return 1
+}
+
 # Hash of a queue's patches; of nothing, if there are none.
 queue_hash() {
     find "$top/patches/$1" -name '*.patch' -print0 | LC_ALL=C sort -z |
