@@ -73,10 +73,10 @@ watched() {
     local label=$1 log=$2 pid rc=0 ticks=0
     shift 2
     mkdir -p "$(dirname "$log")"
+    # If it is a function, what it has started is what has to end.
+    trap 'kill $(cat /proc/$!/task/$!/children) $! 2>/dev/null' INT TERM
     "$@" >"$log" 2>&1 &
     pid=$!
-    # If it is a function, what it has started is what has to end.
-    trap 'kill $(cat /proc/$pid/task/$pid/children) $pid 2>/dev/null' INT TERM
     while kill -0 $pid 2>/dev/null; do
         sleep 1
         ticks=$((ticks + 1))
