@@ -130,6 +130,8 @@ static bool check_size(uint64_t size, uint64_t page_size, Error **errp)
         if (size <= UINT64_MAX - page_size) {
             error_append_hint(errp, "The next multiple is %" PRIu64 ".\n",
                               QEMU_ALIGN_UP(size, page_size));
+        } else {
+            error_append_hint(errp, "Use a smaller 'size'.\n");
         }
         return false;
     }

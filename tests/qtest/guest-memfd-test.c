@@ -360,6 +360,13 @@ static const Refusal refusals[] = {
                 "4 KiB",
         .hint = "The next multiple is 8192.",
     }, {
+        .name = "size-without-next-multiple",
+        .props = "'size': 18446744073709551615",
+        .corrected = "'size': 4096",
+        .text = REFUSES("size", "18446744073709551615") "it is not a multiple "
+                "of the page size 4 KiB",
+        .hint = "Use a smaller 'size'.",
+    }, {
         .name = "size-beyond-kernel",
         .props = "'size': 9223372036854775808",
         .corrected = "'size': 4096",
