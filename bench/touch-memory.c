@@ -1,8 +1,8 @@
 /*
- * Touch memory page by page, twice: pages are made by the first pass, and only
- * written to by the second.
+ * Touch memory: pages are made by the first pass, and only written to by those
+ * after it.  Prints how long the first and the others took, in nanoseconds.
  *
- * usage: touch-memory MIB
+ * usage: touch-memory MIB LATER_PASSES
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -34,12 +34,13 @@ static uint64_t pass(uint64_t *memory, size_t size, uint64_t value)
 
 int main(int argc, char **argv)
 {
-    unsigned int mib;
-    uint64_t *memory;
+    unsigned int mib, later;
+    uint64_t *memory, first, others = 0;
     size_t size;
 
-    if (argc != 2 || sscanf(argv[1], "%u", &mib) != 1) {
-        fprintf(stderr, "usage: touch-memory MIB\n");
+    if (argc != 3 || sscanf(argv[1], "%u", &mib) != 1 ||
+        sscanf(argv[2], "%u", &later) != 1) {
+        fprintf(stderr, "usage: touch-memory MIB LATER_PASSES\n");
         return 1;
     }
     size = (size_t)mib << 20;
@@ -50,7 +51,11 @@ int main(int argc, char **argv)
         return 1;
     }
     madvise(memory, size, MADV_NOHUGEPAGE);
-    printf("%llu ", (unsigned long long)pass(memory, size, 1));
-    printf("%llu\n", (unsigned long long)pass(memory, size, 2));
+    first = pass(memory, size, 0);
+    for (unsigned int i = 1; i <= later; i++) {
+        others += pass(memory, size, i);
+    }
+    printf("%llu %llu\n", (unsigned long long)first,
+           (unsigned long long)others);
     return 0;
 }

@@ -427,6 +427,13 @@ static const Refusal refusals[] = {
         .hint = "The nodes with memory are in "
                 "/sys/devices/system/node/has_memory.",
     }, {
+        .name = "host-node-beyond-all",
+        .props = "'size': 4096, 'host-nodes': [0, 128], 'policy': 'bind'",
+        .corrected = "'size': 4096, 'host-nodes': [0], 'policy': 'bind'",
+        .text = REFUSES("host-nodes", "128") "there are no more than 128 nodes",
+        .hint = "The nodes with memory are in "
+                "/sys/devices/system/node/has_memory.",
+    }, {
         .name = "hugetlbsize-zero",
         .props = "'size': 4096, 'hugetlbsize': 0",
         .corrected = "'size': 4096",
