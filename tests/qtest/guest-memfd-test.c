@@ -656,10 +656,17 @@ static void test_hotplug(void)
         assert_refused(qtest_qmp(qts, "{'execute': 'object-del',"
                                       " 'arguments': {'id': 'm0'}}"),
                        "object 'm0' is in use, can not be deleted");
+        assert_hmp_refused(qts, "object_del m0",
+                           "object 'm0' is in use, can not be deleted",
+                           "Remove what uses it first, a device with "
+                           "device_del for example.");
         assert_refused(qtest_qmp(qts, "{'execute': 'device_add', 'arguments':"
                                       " {'driver': 'pc-dimm', 'id': 'd1',"
                                       " 'memdev': 'm0'}}"),
                        "can't use already busy memdev: m0");
+        assert_hmp_refused(qts, "device_add pc-dimm,id=d1,memdev=m0",
+                           "can't use already busy memdev: m0",
+                           "Create a memory backend for each device.");
 
         qtest_qmp_device_del_send(qts, "d0");
         eject_memory(qts, qdict_get_int(dimm, "slot"));
@@ -731,6 +738,27 @@ static void test_used_twice(void)
                                            "backend for each use.\n"));
 }
 
+/* As in a domain of libvirt's that has it in <qemu:commandline>. */
+static void test_last_machine_counts(void)
+{
+    g_autofree char *path = NULL;
+    QTestState *qts;
+
+    if (skip_without_guest_memfd()) {
+        return;
+    }
+    qts = qtest_init("-object memory-backend-ram,id=pc.ram,size=64M "
+                     "-machine q35,memory-backend=pc.ram -m 64M "
+                     "-nodefaults -S -accel kvm "
+                     "-object " TYPE ",id=ram0,size=64M "
+                     "-machine memory-backend=ram0");
+    path = qtest_hmp(qts, "qom-get /machine memory-backend");
+    g_assert_cmpstr(path, ==, "\"/objects/ram0\"\r\n");
+    qtest_writeq(qts, 1 * MiB, 1);
+    g_assert_cmpuint(resident_guest_memfd(qts), >=, 4 * KiB);
+    qtest_quit(qts);
+}
+
 static void test_size_differs(void)
 {
     const char *argv[] = { qtest_qemu_binary(NULL), "-nodefaults",
@@ -775,6 +803,9 @@ static bool skip_without_userfaultfd(void)
     return false;
 }
 
+#define POSTCOPY_REFUSED "Postcopy is not supported: RAM block m0 is a " \
+                         "guest_memfd, for which the kernel has no userfaultfd"
+
 static void test_postcopy(void)
 {
     QTestState *qts;
@@ -784,9 +815,11 @@ static void test_postcopy(void)
     }
     qts = qtest_init("-machine q35,memory-backend=m0 -nodefaults -accel kvm "
                      "-object " TYPE ",id=m0,size=64M -incoming defer");
-    set_capability(qts, "postcopy-ram",
-                   "Postcopy is not supported: RAM block m0 is a guest_memfd, "
-                   "for which the kernel has no userfaultfd");
+    set_capability(qts, "postcopy-ram", POSTCOPY_REFUSED);
+    assert_hmp_refused(qts, "migrate_set_capability postcopy-ram on",
+                       POSTCOPY_REFUSED,
+                       "Migrate without postcopy, or use another memory "
+                       "backend on this side.");
     qtest_quit(qts);
 }
 
@@ -941,6 +974,7 @@ int main(int argc, char **argv)
     qtest_add_func("guest-memfd/refused/change", test_no_change);
     qtest_add_func("guest-memfd/refused/used-twice", test_used_twice);
     qtest_add_func("guest-memfd/refused/size-differs", test_size_differs);
+    qtest_add_func("guest-memfd/last-machine-counts", test_last_machine_counts);
 
     qtest_add_func("guest-memfd/hotplug", test_hotplug);
     qtest_add_func("guest-memfd/main-memory", test_main_memory);

@@ -1,0 +1,43 @@
+/*
+ * Preloaded into QEMU, this makes KVM look like one of an older kernel: the
+ * environment variable GUEST_MEMFD_FLAGS is the sum of the flags that it takes
+ * for a guest_memfd, or "none" if it has no guest_memfd.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "kvm-abi.h"
+
+static bool takes(const struct create_guest_memfd *args)
+{
+    unsigned long flags;
+
+    if (sscanf(getenv("GUEST_MEMFD_FLAGS"), "%lu", &flags) != 1) {
+        errno = ENOTTY;
+        return false;
+    }
+    errno = EINVAL;
+    return !(args->flags & ~flags);
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    int (*next)(int, unsigned long, ...) = dlsym(RTLD_NEXT, "ioctl");
+    va_list list;
+    void *arg;
+
+    va_start(list, request);
+    arg = va_arg(list, void *);
+    va_end(list);
+    if (request == CREATE_GUEST_MEMFD && !takes(arg)) {
+        return -1;
+    }
+    return next(fd, request, arg);
+}
