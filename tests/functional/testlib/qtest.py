@@ -10,17 +10,16 @@ import subprocess
 from .tap import report, say
 from .vm import QEMU, TOP
 
-BUILD = TOP / 'build/qemu'
 
-
-def qtest(name, *paths):
+def qtest(name, *paths, build='qemu', qemu=QEMU):
     """Run a qtest, or these parts of it, and pass its results on."""
-    environment = dict(os.environ, QTEST_QEMU_BINARY=QEMU,
-                       QTEST_QEMU_IMG=str(BUILD / 'qemu-img'))
+    build = TOP / 'build' / build
+    environment = dict(os.environ, QTEST_QEMU_BINARY=str(qemu),
+                       QTEST_QEMU_IMG=str(build / 'qemu-img'))
     parts = [word for path in paths for word in ('-p', path)]
-    with subprocess.Popen([BUILD / 'tests/qtest' / name, '--tap', '-k',
+    with subprocess.Popen([build / 'tests/qtest' / name, '--tap', '-k',
                            *parts],
-                          cwd=BUILD, env=environment, text=True,
+                          cwd=build, env=environment, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT
                           ) as process:
         for line in process.stdout:
