@@ -39,12 +39,15 @@ kernel-debug: ## build/lab/bzImage-debug, with the kernel's own checks
 
 docs: ## the manual, in build/qemu/docs/manual
 	@scripts/setup && scripts/build-qemu html man
+	@echo 'The manual is build/qemu/docs/manual/index.html.'
 
 tree: ## build/tree: a git work tree of patched QEMU with our files linked in
 	@scripts/setup && scripts/tree qemu
+	@echo 'build/tree is patched QEMU, with our files linked in.'
 
 linux-tree: ## build/linux: the same for the lab kernel
 	@scripts/setup && scripts/tree linux
+	@echo 'build/linux is the patched lab kernel.'
 
 patches: ## write the commits in build/tree and build/linux back to patches/
 	@scripts/patches qemu
@@ -54,7 +57,8 @@ setup: ## install the Debian packages that are missing
 	@scripts/setup
 
 clean: ## remove what is built, but for work trees and the cache
-	rm -rf build/qemu build/asan build/each build/lab build/log build/qemu-system-x86_64*
+	rm -rf build/qemu build/asan build/bench build/each build/lab build/log \
+		build/qemu-system-x86_64*
 
 .PHONY: help run check check-full check-debug bench lab qemu kernel \
 	kernel-debug docs tree linux-tree patches setup clean

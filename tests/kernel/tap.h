@@ -29,7 +29,7 @@ extern unsigned int tap_failed_checks;
     if (!ok_ && __atomic_fetch_add(&tap_failed_checks, 1,               \
                                    __ATOMIC_RELAXED) < 20) {            \
         int e_ = errno;                                                 \
-        printf("# line %d: %s:", __LINE__, #cond);                      \
+        printf("# %s:%d: %s:", __FILE_NAME__, __LINE__, #cond);         \
         printf(" " __VA_ARGS__);                                        \
         printf(" (errno %d, %s)\n", e_, strerror(e_));                  \
         fflush(stdout);                                                 \
