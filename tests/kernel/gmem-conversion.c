@@ -605,18 +605,6 @@ static void test_pinned(void)
     vm_destroy(&vm);
 }
 
-/* A child does what it is told by a pipe and answers by another. */
-static int64_t ask(int to, int from, size_t n)
-{
-    int64_t answer = -2;
-
-    if (write(to, &n, sizeof(n)) != sizeof(n) ||
-        read(from, &answer, sizeof(answer)) != sizeof(answer)) {
-        return -3;
-    }
-    return answer;
-}
-
 static void test_processes(void)
 {
     enum { CHILDREN = 3 };

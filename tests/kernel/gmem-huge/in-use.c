@@ -187,18 +187,6 @@ void test_pinned_free(void)
     vm_destroy(&vm);
 }
 
-/* A child does what it is told by a pipe and answers by another. */
-static int64_t ask(int to, int from, size_t n)
-{
-    int64_t answer = -2;
-
-    if (write(to, &n, sizeof(n)) != sizeof(n) ||
-        read(from, &answer, sizeof(answer)) != sizeof(answer)) {
-        return -3;
-    }
-    return answer;
-}
-
 /* Conversion takes memory away from all processes. */
 void test_processes(void)
 {
