@@ -33,6 +33,18 @@ def main_ram(kind, size, machine='q35', **properties):
             *backend(kind, 'ram0', size, **properties)]
 
 
+def start_refused(*args):
+    """Start a QEMU that ends with an error; return what it says."""
+    done = subprocess.run(
+        [QEMU, '-accel', 'kvm', '-machine', 'none', '-nodefaults', '-display',
+         'none', *args], check=False, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 1:
+        raise AssertionError(f'QEMU ended with status {done.returncode}: '
+                             f'{done.stderr}')
+    return done.stderr
+
+
 class Mapping:
     """What a process maps of one guest_memfd: sizes are in KiB."""
 
