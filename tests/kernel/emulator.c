@@ -8,11 +8,20 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <unistd.h>
+#include "emulator-guest.h"
 #include "tap.h"
 #include "vm.h"
 
-enum { RUNS = 200000 };
+enum { RUNS = 200000, HLT = 0xf4 };
+
+#define OUR_CODE        PAGE            /* offset from CODE_GPA */
+#define GDT             (2 * PAGE)
+#define MMIO_GPA        0xe0000000ul
+#define NO_HYPERCALL    (-1000)         /* -KVM_ENOSYS */
+#define CR4_PGE         0x80ul
 
 static bool stop;
 
@@ -57,8 +66,221 @@ static void test_entry(void)
     vm_destroy(&vm);
 }
 
+static uint32_t gpa_of(const char *label)
+{
+    return CODE_GPA + OUR_CODE + (label - emu_start);
+}
+
+static void create(struct vm *vm, int type)
+{
+    vm_create(vm, type, 1);
+    memcpy(vm->code + OUR_CODE, emu_start, emu_end - emu_start);
+}
+
+/* Returns as vcpu_run() does. */
+static int run_with(struct vm *vm, struct kvm_regs *regs)
+{
+    regs->rflags = 2;
+    regs->rsp = CODE_GPA + 16 * PAGE;
+    if (ioctl(vm->vcpu[0], KVM_SET_REGS, regs)) {
+        bail_out("KVM_SET_REGS");
+    }
+    return vcpu_resume(vm, 0);
+}
+
+static struct kvm_regs get_regs(struct vm *vm)
+{
+    struct kvm_regs regs;
+
+    if (ioctl(vm->vcpu[0], KVM_GET_REGS, &regs)) {
+        bail_out("KVM_GET_REGS");
+    }
+    return regs;
+}
+
+static struct kvm_sregs get_sregs(struct vm *vm)
+{
+    struct kvm_sregs sregs;
+
+    if (ioctl(vm->vcpu[0], KVM_GET_SREGS, &sregs)) {
+        bail_out("KVM_GET_SREGS");
+    }
+    return sregs;
+}
+
+static uint64_t gate(uint32_t handler)
+{
+    return (handler & 0xffff) | (8ull << 16) | (0x8eull << 40) |
+           ((uint64_t)(handler >> 16) << 48);
+}
+
+/* Descriptor tables that no page table of KVM's has an entry for yet. */
+static void set_tables(struct vm *vm, uint64_t *idt)
+{
+    const uint64_t gdt[] = { 0, 0x00cf9b000000ffff, 0x00cf93000000ffff };
+    struct kvm_sregs sregs = get_sregs(vm);
+
+    memcpy(vm->code + GDT, gdt, sizeof(gdt));
+    sregs.gdt.base = CODE_GPA + GDT;
+    sregs.gdt.limit = sizeof(gdt) - 1;
+    sregs.idt.base = DATA_GPA;
+    sregs.idt.limit = PAGE - 1;
+    idt[3] = idt[0x40] = gate(gpa_of(emu_handler));
+    if (set_region(vm, 1, DATA_GPA, PAGE, idt, -1, 0) ||
+        ioctl(vm->vcpu[0], KVM_SET_SREGS, &sregs)) {
+        bail_out("descriptor tables");
+    }
+}
+
+static void run_interrupt(const char *entry, const char *end)
+{
+    struct kvm_regs regs = { .rip = gpa_of(entry) };
+    struct vm vm;
+    uint64_t *idt;
+    int r;
+
+    create(&vm, VM_TYPE_DEFAULT);
+    idt = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    set_tables(&vm, idt);
+    r = run_with(&vm, &regs);
+    check(!r, "%d", r);
+    regs = get_regs(&vm);
+    check(regs.rax == gpa_of(end), "0x%llx", regs.rax);
+    vm_destroy(&vm);
+    munmap(idt, PAGE);
+}
+
+/*
+ * A software interrupt returns to what comes after it, also if the processor
+ * exits while it looks for the handler and the hypervisor has to inject it.
+ */
+static void test_interrupts(void)
+{
+    run_interrupt(emu_int, emu_int_end);
+    run_interrupt(emu_int3, emu_int3_end);
+}
+
+/*
+ * A guest whose data memory is private: the host has something else there, so
+ * that a hypervisor that reads instructions itself gets the wrong ones.
+ */
+struct private_guest {
+    struct vm vm;
+    int gmem;
+    char *map;
+};
+
+static void private_create(struct private_guest *g)
+{
+    struct create_guest_memfd args = { .size = 2 * PAGE };
+    struct attributes attributes = {
+        .address = DATA_GPA, .size = 2 * PAGE, .attributes = ATTRIBUTE_PRIVATE,
+    };
+
+    create(&g->vm, VM_TYPE_SW_PROTECTED);
+    g->gmem = ioctl(g->vm.fd, CREATE_GUEST_MEMFD, &args);
+    g->map = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(g->map, HLT, 2 * PAGE);
+    if (g->gmem < 0 ||
+        set_region(&g->vm, 1, DATA_GPA, 2 * PAGE, g->map, g->gmem, 0) ||
+        ioctl(g->vm.fd, SET_ATTRIBUTES, &attributes)) {
+        bail_out("private memory");
+    }
+}
+
+static void private_destroy(struct private_guest *g)
+{
+    vm_destroy(&g->vm);
+    munmap(g->map, 2 * PAGE);
+    close(g->gmem);
+}
+
+/* Has the guest move a piece of code into private memory and run it there. */
+static int run_private(struct private_guest *g, const char *code,
+                       uint32_t offset, uint32_t ebx)
+{
+    struct kvm_regs regs = {
+        .rip = gpa_of(emu_move), .rsi = gpa_of(code),
+        .rdi = DATA_GPA + offset, .rdx = DATA_GPA + offset,
+        .rcx = 64, .rbx = ebx,
+    };
+
+    return run_with(&g->vm, &regs);
+}
+
+/* The hypervisor learns where the next instruction is without looking. */
+static void test_next_rip(void)
+{
+    struct private_guest g;
+    struct kvm_regs regs;
+    int r;
+
+    private_create(&g);
+    r = run_private(&g, emu_cpuid, 0, 0);
+    regs = get_regs(&g.vm);
+    check(!r && !regs.rbx, "%d, EBX 0x%llx", r, regs.rbx);
+    r = run_private(&g, emu_msr, 0, 0);
+    check(!r, "%d", r);
+    r = run_private(&g, emu_vmmcall, 0, 0);
+    regs = get_regs(&g.vm);
+    check(!r && (int32_t)regs.rax == NO_HYPERCALL, "%d, EAX 0x%llx", r,
+          regs.rax);
+    private_destroy(&g);
+}
+
+/* It is told the instruction that it must emulate. */
+static void test_instruction(void)
+{
+    /* the other crosses pages */
+    const uint32_t offsets[] = { 0, PAGE - 4 };
+    struct private_guest g;
+    unsigned int i;
+    int r;
+
+    private_create(&g);
+    for (i = 0; i < 2; i++) {
+        struct kvm_run *run = g.vm.run[0];
+
+        r = run_private(&g, emu_mmio, offsets[i], MMIO_GPA);
+        check(r == KVM_EXIT_MMIO && g.vm.mmio == MMIO_GPA + PAGE &&
+              run->mmio.is_write && run->mmio.len == 4 &&
+              !memcmp(run->mmio.data, "\x44\x33\x22\x11", 4),
+              "%d, address 0x%llx", r, (unsigned long long)g.vm.mmio);
+        r = vcpu_resume(&g.vm, 0);
+        check(!r, "%d", r);
+    }
+    private_destroy(&g);
+}
+
+/* It is told the registers of moves to and from control and debug registers. */
+static void test_registers(void)
+{
+    struct kvm_guest_debug debug = {
+        .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP,
+        .arch.debugreg[7] = 0x400,
+    };
+    struct private_guest g;
+    struct kvm_regs regs;
+    int r;
+
+    private_create(&g);
+    r = run_private(&g, emu_cr, 0, 0);
+    check(!r && (get_sregs(&g.vm).cr4 & CR4_PGE), "%d", r);
+    check(!ioctl(g.vm.vcpu[0], KVM_SET_GUEST_DEBUG, &debug), "debugging");
+    r = run_private(&g, emu_dr, 0, 0x12345000);
+    regs = get_regs(&g.vm);
+    check(!r && regs.rdi == 0x12345000, "%d, EDI 0x%llx", r, regs.rdi);
+    private_destroy(&g);
+}
+
 static const struct test tests[] = {
     { "entry", test_entry },
+    { "interrupts", test_interrupts },
+    { "next-rip", test_next_rip },
+    { "instruction", test_instruction },
+    { "registers", test_registers },
 };
 
 int main(int argc, char **argv)

@@ -1,0 +1,59 @@
+/*
+ * Code for nested guests: each piece runs wherever it is copied to, in 32 bits
+ * without paging, and says by an OUT that it is done
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "emulator-guest.h"
+
+#define LABEL(name) ".globl emu_" name "\nemu_" name ":\n"
+
+asm(".pushsection .rodata\n"
+    ".code32\n"
+    LABEL("start")
+    /* Move code to where it shall run. */
+    LABEL("move")
+    "    rep movsb\n"
+    "    jmp *%edx\n"
+    LABEL("cpuid")
+    "    mov $1234, %ebx\n"
+    "    xor %eax, %eax\n"
+    "    cpuid\n"
+    "    out %al, $0x10\n"
+    LABEL("msr")
+    "    mov $0x1b, %ecx\n"
+    "    rdmsr\n"
+    "    wrmsr\n"
+    "    out %al, $0x10\n"
+    LABEL("vmmcall")
+    "    mov $0x7fff, %eax\n"
+    "    vmmcall\n"
+    "    out %al, $0x10\n"
+    LABEL("mmio")
+    "    movl $0x11223344, 0x1000(%ebx)\n"
+    "    out %al, $0x10\n"
+    LABEL("cr")
+    "    mov %cr4, %esi\n"
+    "    or $0x80, %esi\n"
+    "    mov %esi, %cr4\n"
+    "    out %al, $0x10\n"
+    LABEL("dr")
+    "    mov %ebx, %dr1\n"
+    "    mov %dr1, %edi\n"
+    "    out %al, $0x10\n"
+    /* Software interrupts, whose handler says where they return to. */
+    LABEL("int")
+    "    int $0x40\n"
+    LABEL("int_end")
+    "    out %al, $0x11\n"
+    LABEL("int3")
+    "    int3\n"
+    LABEL("int3_end")
+    "    out %al, $0x11\n"
+    LABEL("handler")
+    "    mov (%esp), %eax\n"
+    "    out %al, $0x10\n"
+    LABEL("end")
+    ".code64\n"
+    ".popsection\n");
