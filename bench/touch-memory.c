@@ -1,16 +1,25 @@
 /*
  * Touch memory: pages are made by the first pass, and only written to by those
- * after it.  Prints how long the first and the others took, in nanoseconds.
+ * after it.  Prints nanoseconds and instructions of the first, then those of
+ * the others.
  *
  * usage: touch-memory MIB LATER_PASSES
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <time.h>
+
+#include "instructions.h"
+
+struct cost {
+    uint64_t ns;
+    uint64_t instructions;
+};
 
 static uint64_t now(void)
 {
@@ -21,21 +30,29 @@ static uint64_t now(void)
 }
 
 /* Write all of each page, as programs that use their memory do. */
-static uint64_t pass(uint64_t *memory, size_t size, uint64_t value)
+static void pass(uint64_t *memory, size_t size, uint64_t value,
+                 struct cost *cost)
 {
-    uint64_t start = now();
+    uint64_t ns = now(), instructions = instructions_run();
 
     for (size_t i = 0; i < size / sizeof(*memory); i++) {
         /* volatile, so that no write is left out */
         ((volatile uint64_t *)memory)[i] = value + i;
     }
-    return now() - start;
+    cost->instructions += instructions_run() - instructions;
+    cost->ns += now() - ns;
+}
+
+static void print(const struct cost *cost)
+{
+    printf("%" PRIu64 " %" PRIu64 "\n", cost->ns, cost->instructions);
 }
 
 int main(int argc, char **argv)
 {
+    struct cost first = { 0 }, others = { 0 };
     unsigned int mib, later;
-    uint64_t *memory, first, others = 0;
+    uint64_t *memory;
     size_t size;
 
     if (argc != 3 || sscanf(argv[1], "%u", &mib) != 1 ||
@@ -51,11 +68,11 @@ int main(int argc, char **argv)
         return 1;
     }
     madvise(memory, size, MADV_NOHUGEPAGE);
-    first = pass(memory, size, 0);
+    pass(memory, size, 0, &first);
     for (unsigned int i = 1; i <= later; i++) {
-        others += pass(memory, size, i);
+        pass(memory, size, i, &others);
     }
-    printf("%llu %llu\n", (unsigned long long)first,
-           (unsigned long long)others);
+    print(&first);
+    print(&others);
     return 0;
 }
