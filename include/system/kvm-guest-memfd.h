@@ -1,11 +1,14 @@
 /*
- * Creation of KVM guest_memfd files
+ * KVM guest_memfd files: creation, and conversion of memory
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #ifndef SYSTEM_KVM_GUEST_MEMFD_H
 #define SYSTEM_KVM_GUEST_MEMFD_H
+
+#include "exec/hwaddr.h"
+#include "system/memory.h"
 
 /**
  * kvm_create_shared_guest_memfd: create a guest_memfd that is all shared
@@ -29,5 +32,42 @@
  */
 int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
                                   Error **errp);
+
+/**
+ * kvm_handle_memory_fault: deal with KVM_EXIT_MEMORY_FAULT
+ * @start: guest-physical address
+ * @size: in bytes
+ * @flags: of the exit, see Linux's Documentation/virt/kvm/api.rst
+ *
+ * Converts the memory to what the access wants it to be, unless accesses of
+ * this type of guest don't say so.
+ *
+ * Context: a vCPU's thread, without the BQL.
+ *
+ * Return: 0 if the vCPU is to run again, or a negative errno, reported.
+ */
+int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags);
+
+/**
+ * kvm_restore_memory_attributes: tell KVM the states of a new memslot's pages
+ * @mr: region with private memory
+ * @start: guest-physical address of the memslot
+ * @offset: of the memslot's memory within @mr, in bytes
+ * @size: of the memslot, in bytes
+ *
+ * All are multiples of the host's page size.  A failure is reported; those
+ * pages are shared then.
+ */
+void kvm_restore_memory_attributes(MemoryRegion *mr, hwaddr start,
+                                   uint64_t offset, uint64_t size);
+
+/**
+ * kvm_clear_memory_attributes: make shared what a memslot is gone from
+ * @start: guest-physical address, a multiple of the host's page size
+ * @size: in bytes, likewise
+ *
+ * The bitmap of the RAMBlock keeps the states of its pages.
+ */
+void kvm_clear_memory_attributes(hwaddr start, uint64_t size);
 
 #endif

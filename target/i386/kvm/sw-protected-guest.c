@@ -1,0 +1,223 @@
+/*
+ * Confidential guest for plain hardware: private memory without protection
+ *
+ * The VM is a KVM_X86_SW_PROTECTED_VM (Linux, Documentation/virt/kvm/api.rst).
+ * It is there to build, test and debug what needs private memory.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <linux/kvm_para.h>
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/range.h"
+#include "qemu/rcu.h"
+#include "qom/object_interfaces.h"
+#include "exec/target_page.h"
+#include "hw/boards.h"
+#include "hw/i386/x86.h"
+#include "hw/loader.h"
+#include "hw/qdev-core.h"
+#include "hw/resettable.h"
+#include "migration/blocker.h"
+#include "system/address-spaces.h"
+#include "system/hostmem.h"
+#include "system/kvm.h"
+#include "system/reset.h"
+#include "system/runstate.h"
+#include "../confidential-guest.h"
+#include "kvm_i386.h"
+#include "trace.h"
+
+#define TYPE_SW_PROTECTED_GUEST "sw-protected-guest"
+
+OBJECT_DECLARE_SIMPLE_TYPE(SwProtectedGuest, SW_PROTECTED_GUEST)
+
+struct SwProtectedGuest {
+    X86ConfidentialGuest parent_obj;
+
+    ResettableState reset_state;
+    Error *migration_blocker;
+};
+
+OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(SwProtectedGuest, sw_protected_guest,
+                                          SW_PROTECTED_GUEST,
+                                          X86_CONFIDENTIAL_GUEST,
+                                          { TYPE_USER_CREATABLE },
+                                          { TYPE_RESETTABLE_INTERFACE }, {})
+
+/* KVM writes to guests' memory for these, as if it were shared. */
+static const char *const paravirtual_features[] = {
+    "kvmclock", "kvm-asyncpf", "kvm-asyncpf-int", "kvm-steal-time",
+    "kvm-pv-eoi",
+};
+
+static int sw_protected_kvm_type(X86ConfidentialGuest *cg)
+{
+    if (!kvm_is_vm_type_supported(KVM_X86_SW_PROTECTED_VM)) {
+        error_report("KVM on this host has no VMs for " TYPE_SW_PROTECTED_GUEST
+                     " (KVM_X86_SW_PROTECTED_VM)");
+        error_printf("It has them if its kernel was built with "
+                     "CONFIG_KVM_SW_PROTECTED_VM, and the modules kvm_amd or "
+                     "kvm_intel use nested page tables.\n");
+        exit(1);
+    }
+    return KVM_X86_SW_PROTECTED_VM;
+}
+
+static void sw_protected_cpu_instance_init(X86ConfidentialGuest *cg,
+                                           CPUState *cpu)
+{
+    for (int i = 0; i < ARRAY_SIZE(paravirtual_features); i++) {
+        object_property_set_bool(OBJECT(cpu), paravirtual_features[i], false,
+                                 &error_abort);
+    }
+}
+
+static bool refuse_smm(Error **errp)
+{
+    ERRP_GUARD();
+    X86MachineState *x86ms = X86_MACHINE(qdev_get_machine());
+
+    if (x86ms->smm == ON_OFF_AUTO_ON) {
+        error_setg(errp, "property 'smm' of the machine doesn't take value "
+                   "'on': KVM has no SMM for VMs with private memory");
+        error_append_hint(errp, "Leave 'smm' out, or use smm=off.\n");
+        return false;
+    }
+    x86ms->smm = ON_OFF_AUTO_OFF;
+    return true;
+}
+
+static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
+{
+    SwProtectedGuest *guest = SW_PROTECTED_GUEST(cgs);
+    int ret;
+
+    if (!refuse_smm(errp)) {
+        return -EINVAL;
+    }
+    if (!kvm_enable_hypercall(BIT_ULL(KVM_HC_MAP_GPA_RANGE))) {
+        error_setg(errp, "KVM on this host doesn't hand on guests' requests to "
+                   "convert memory (KVM_CAP_EXIT_HYPERCALL)");
+        return -EOPNOTSUPP;
+    }
+    error_setg(&guest->migration_blocker, TYPE_SW_PROTECTED_GUEST
+               " cannot be migrated: its private memory cannot be read");
+    ret = migrate_add_blocker(&guest->migration_blocker, errp);
+    if (ret < 0) {
+        return ret;
+    }
+    qemu_register_resettable(OBJECT(guest));
+    cgs->ready = true;
+    return 0;
+}
+
+/* At start-up without it there is no guest; later on it stops. */
+static void convert(hwaddr start, hwaddr size, bool to_private)
+{
+    int ret = kvm_convert_memory(start, size, to_private);
+
+    trace_sw_protected_guest_convert(start, size,
+                                     to_private ? "private" : "shared", ret);
+    if (!ret) {
+        return;
+    }
+    error_report("cannot make memory at 0x%" HWADDR_PRIx ", size 0x%"
+                 HWADDR_PRIx ", %s for " TYPE_SW_PROTECTED_GUEST ": %s",
+                 start, size, to_private ? "private" : "shared",
+                 strerror(-ret));
+    if (!phase_check(PHASE_MACHINE_READY)) {
+        exit(1);
+    }
+    vm_stop(RUN_STATE_INTERNAL_ERROR);
+}
+
+/* Adds memory of backends: firmware and ROMs, which have none, stay shared. */
+static bool add_ram(Int128 start, Int128 size, const MemoryRegion *mr,
+                    hwaddr offset, void *opaque)
+{
+    Range range;
+
+    if (memory_region_has_guest_memfd((MemoryRegion *)mr) && mr->owner &&
+        object_dynamic_cast(mr->owner, TYPE_MEMORY_BACKEND)) {
+        range_set_bounds(&range, int128_get64(start),
+                         int128_get64(start) + int128_get64(size) - 1);
+        g_array_append_val((GArray *)opaque, range);
+    }
+    return false;
+}
+
+/*
+ * Nothing can be written to private memory that has a backing of its own, so
+ * the pages of images stay shared.
+ */
+static void make_private(Range *ram)
+{
+    hwaddr start = range_lob(ram), end = range_upb(ram) + 1, image, image_end;
+
+    while (start < end) {
+        if (!rom_find_next(start, &image, &image_end) || image >= end) {
+            image = image_end = end;
+        }
+        image = MAX(start, QEMU_ALIGN_DOWN(image, TARGET_PAGE_SIZE));
+        if (start < image) {
+            convert(start, image - start, true);
+        }
+        start = QEMU_ALIGN_UP(image_end, TARGET_PAGE_SIZE);
+    }
+}
+
+/* So that images can be written. */
+static void sw_protected_reset_enter(Object *obj, ResetType type)
+{
+    convert(0, QEMU_ALIGN_DOWN(HWADDR_MAX, TARGET_PAGE_SIZE), false);
+}
+
+static void sw_protected_reset_exit(Object *obj, ResetType type)
+{
+    g_autoptr(GArray) ram = g_array_new(false, false, sizeof(Range));
+
+    WITH_RCU_READ_LOCK_GUARD() {
+        FlatView *view = address_space_to_flatview(&address_space_memory);
+
+        flatview_for_each_range(view, add_ram, ram);
+    }
+    for (int i = 0; i < ram->len; i++) {
+        make_private(&g_array_index(ram, Range, i));
+    }
+}
+
+static ResettableState *sw_protected_get_reset_state(Object *obj)
+{
+    return &SW_PROTECTED_GUEST(obj)->reset_state;
+}
+
+static void sw_protected_guest_init(Object *obj)
+{
+    ConfidentialGuestSupport *cgs = CONFIDENTIAL_GUEST_SUPPORT(obj);
+
+    cgs->require_guest_memfd = true;
+    cgs->starts_shared = true;
+    cgs->converts_by_request_only = true;
+}
+
+static void sw_protected_guest_finalize(Object *obj)
+{
+    migrate_del_blocker(&SW_PROTECTED_GUEST(obj)->migration_blocker);
+}
+
+static void sw_protected_guest_class_init(ObjectClass *oc, const void *data)
+{
+    ConfidentialGuestSupportClass *klass = CONFIDENTIAL_GUEST_SUPPORT_CLASS(oc);
+    X86ConfidentialGuestClass *x86_klass = X86_CONFIDENTIAL_GUEST_CLASS(oc);
+    ResettableClass *rc = RESETTABLE_CLASS(oc);
+
+    klass->kvm_init = sw_protected_kvm_init;
+    x86_klass->kvm_type = sw_protected_kvm_type;
+    x86_klass->cpu_instance_init = sw_protected_cpu_instance_init;
+    rc->get_state = sw_protected_get_reset_state;
+    rc->phases.enter = sw_protected_reset_enter;
+    rc->phases.exit = sw_protected_reset_exit;
+}
