@@ -1,0 +1,59 @@
+/*
+ * A guest that converts memory both ways, over many sizes and alignments
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "runtime.h"
+
+#define AREA            (16 * MIB)
+#define AREA_END        (26 * MIB)
+
+enum { PRIVATE = 0x11, SHARED = 0x22, AGAIN = 0x33 };
+
+static const uint64_t starts[] = {
+    0, PAGE, 64 * KIB, 2 * MIB - PAGE, 2 * MIB,
+};
+static const uint64_t sizes[] = {
+    PAGE, 2 * PAGE, 64 * KIB, 2 * MIB - PAGE, 2 * MIB, 2 * MIB + PAGE, 6 * MIB,
+};
+
+static void must_convert(uint64_t gpa, uint64_t size, bool private)
+{
+    int64_t ret = convert(gpa, size, private);
+
+    if (ret) {
+        fail("conversion of %x, size %x: %x", gpa, size, ret);
+    }
+}
+
+static void try_range(uint64_t gpa, uint64_t size)
+{
+    uint64_t end = gpa + size;
+
+    write_pages(AREA, AREA_END, PRIVATE);
+    must_convert(gpa, size, false);
+    write_pages(gpa, end, SHARED);
+    check_pages(gpa, end, SHARED);
+    check_pages(AREA, gpa, PRIVATE);
+    check_pages(end, AREA_END, PRIVATE);
+    ask_host("seen %x %x %x", gpa, end, (uint64_t)SHARED);
+    ask_host("hidden %x %x %x", AREA, AREA_END, (uint64_t)PRIVATE);
+
+    must_convert(gpa, size, true);
+    write_pages(gpa, end, AGAIN);
+    check_pages(gpa, end, AGAIN);
+    check_pages(AREA, gpa, PRIVATE);
+    check_pages(end, AREA_END, PRIVATE);
+    ask_host("hidden %x %x %x", gpa, end, (uint64_t)AGAIN);
+}
+
+int guest_main(void)
+{
+    for (int i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+        for (int j = 0; j < sizeof(sizes) / sizeof(sizes[0]); j++) {
+            try_range(AREA + starts[i], sizes[j]);
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,55 @@
+/*
+ * A guest whose processors convert neighbouring pages at the same time
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "runtime.h"
+
+#define AREA    (16 * MIB)
+
+enum { ROUNDS = 100, PAGES = 64 };
+
+static unsigned int cpus;
+
+/* Each has every so-manieth page, so that all share words of the bitmap. */
+static void convert_own(unsigned int cpu)
+{
+    for (unsigned int i = 0; i < ROUNDS; i++) {
+        for (unsigned int page = cpu; page < PAGES; page += cpus) {
+            uint64_t gpa = AREA + page * PAGE;
+            int64_t ret = convert(gpa, PAGE, i & 1);
+
+            if (ret) {
+                fail("conversion of %x: %x", gpa, ret);
+            }
+            write_pages(gpa, gpa + PAGE, cpu);
+            check_pages(gpa, gpa + PAGE, cpu);
+        }
+    }
+}
+
+/* So that half of them end as shared. */
+static void share_even(unsigned int cpu)
+{
+    for (unsigned int page = cpu; page < PAGES; page += cpus) {
+        uint64_t gpa = AREA + page * PAGE;
+
+        convert(gpa, PAGE, page & 1);
+        write_pages(gpa, gpa + PAGE, 1);
+    }
+}
+
+int guest_main(void)
+{
+    cpus = nr_cpus();
+    run_on_all(cpus, convert_own);
+    run_on_all(cpus, share_even);
+    for (unsigned int page = 0; page < PAGES; page++) {
+        uint64_t gpa = AREA + page * PAGE;
+
+        ask_host("%s %x %x %x", page & 1 ? "hidden" : "seen", gpa, gpa + PAGE,
+                 (uint64_t)1);
+    }
+    return 0;
+}

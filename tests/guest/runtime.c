@@ -1,0 +1,279 @@
+/*
+ * What bare-metal guests have
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <stdarg.h>
+#include "runtime.h"
+
+enum {
+    SERIAL = 0x3f8, SERIAL_STATUS = SERIAL + 5, HAS_INPUT = 1, CAN_SEND = 0x20,
+    DEBUG_EXIT = 0xf4, FW_CFG = 0x510, FW_CFG_NB_CPUS = 5,
+    CMOS = 0x70, CMOS_FREE = 0x50,
+    RESET_CONTROL = 0xcf9, KEYBOARD = 0x64, KEYBOARD_RESET = 0xfe,
+    APIC_BASE = 0x1b, X2APIC_ID = 0x802, X2APIC_SVR = 0x80f, X2APIC_ICR = 0x830,
+    TRAMPOLINE = 0x8000,
+    HC_MAP_GPA_RANGE = 12, MAP_PRIVATE = 1 << 4,
+};
+
+#define APIC_ENABLED    0xc00u          /* as x2APIC */
+#define TO_OTHERS       0xc0000u
+#define INIT            0x4500u
+#define STARTUP         0x4600u
+
+static void (*todo)(unsigned int cpu);
+static unsigned int round_nr, ended;
+
+static void pause(void)
+{
+    asm volatile("pause" : : : "memory");
+}
+
+static unsigned int read_once(unsigned int *value)
+{
+    return __atomic_load_n(value, __ATOMIC_SEQ_CST);
+}
+
+static void out8(uint16_t port, uint8_t value)
+{
+    asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static uint8_t in8(uint16_t port)
+{
+    uint8_t value;
+
+    asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
+static void out16(uint16_t port, uint16_t value)
+{
+    asm volatile("outw %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static uint64_t rdmsr(uint32_t msr)
+{
+    uint32_t low, high;
+
+    asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+    return low | (uint64_t)high << 32;
+}
+
+static void wrmsr(uint32_t msr, uint64_t value)
+{
+    asm volatile("wrmsr" : : "a"((uint32_t)value), "d"((uint32_t)(value >> 32)),
+                 "c"(msr) : "memory");
+}
+
+static void put(char c)
+{
+    while (!(in8(SERIAL_STATUS) & CAN_SEND)) {
+        pause();
+    }
+    out8(SERIAL, c);
+}
+
+static void put_string(const char *text)
+{
+    while (*text) {
+        put(*text++);
+    }
+}
+
+static void put_number(uint64_t value)
+{
+    int shift = 60;
+
+    while (shift && !(value >> shift)) {
+        shift -= 4;
+    }
+    put_string("0x");
+    for (; shift >= 0; shift -= 4) {
+        put("0123456789abcdef"[value >> shift & 15]);
+    }
+}
+
+static void vprint(const char *text, va_list args)
+{
+    for (; *text; text++) {
+        if (*text != '%') {
+            put(*text);
+        } else if (*++text == 'x') {
+            put_number(va_arg(args, uint64_t));
+        } else {
+            put_string(va_arg(args, const char *));
+        }
+    }
+}
+
+void print(const char *text, ...)
+{
+    va_list args;
+
+    va_start(args, text);
+    vprint(text, args);
+    va_end(args);
+}
+
+static void __attribute__((noreturn)) end(int status)
+{
+    out8(DEBUG_EXIT, status);
+    for (;;) {
+        asm volatile("hlt");
+    }
+}
+
+void fail(const char *text, ...)
+{
+    va_list args;
+
+    va_start(args, text);
+    print("guest: failed: ");
+    vprint(text, args);
+    print("\n");
+    va_end(args);
+    end(1);
+}
+
+void ask_host(const char *text, ...)
+{
+    va_list args;
+
+    va_start(args, text);
+    print("host: ");
+    vprint(text, args);
+    print("\n");
+    va_end(args);
+    while (!(in8(SERIAL_STATUS) & HAS_INPUT)) {
+        pause();
+    }
+    in8(SERIAL);
+}
+
+void check_pages(uint64_t gpa, uint64_t end, uint64_t seed)
+{
+    for (; gpa < end; gpa += PAGE) {
+        if (*word(gpa) != pattern(gpa, seed)) {
+            fail("page %x has %x, not what was written with %x", gpa,
+                 *word(gpa), seed);
+        }
+    }
+}
+
+static bool is_amd(void)
+{
+    uint32_t eax = 0, ebx, ecx, edx;
+
+    asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx));
+    return ecx == 0x444d4163;           /* "cAMD" */
+}
+
+int64_t convert_pages(uint64_t gpa, uint64_t pages, bool private)
+{
+    uint64_t attributes = private ? MAP_PRIVATE : 0;
+    int64_t ret = HC_MAP_GPA_RANGE;
+
+    if (is_amd()) {
+        asm volatile("vmmcall" : "+a"(ret) : "b"(gpa), "c"(pages),
+                     "d"(attributes) : "memory");
+    } else {
+        asm volatile("vmcall" : "+a"(ret) : "b"(gpa), "c"(pages),
+                     "d"(attributes) : "memory");
+    }
+    return ret;
+}
+
+int64_t convert(uint64_t gpa, uint64_t size, bool private)
+{
+    return convert_pages(gpa, size / PAGE, private);
+}
+
+unsigned int nr_cpus(void)
+{
+    out16(FW_CFG, FW_CFG_NB_CPUS);
+    return in8(FW_CFG + 1);
+}
+
+unsigned int count_boots(void)
+{
+    uint8_t boots;
+
+    /* The clock's memory outlives resets. */
+    out8(CMOS, CMOS_FREE);
+    boots = in8(CMOS + 1) + 1;
+    out8(CMOS, CMOS_FREE);
+    out8(CMOS + 1, boots);
+    return boots;
+}
+
+void reset(unsigned int how)
+{
+    static const struct { uint16_t limit; uint64_t base; }
+        __attribute__((packed)) no_handlers = { 0 };
+
+    if (how == 0) {
+        out8(RESET_CONTROL, 2);
+        out8(RESET_CONTROL, 6);
+    } else if (how == 1) {
+        out8(KEYBOARD, KEYBOARD_RESET);
+    } else {
+        asm volatile("lidt %0; ud2" : : "m"(no_handlers));
+    }
+    for (;;) {
+        asm volatile("hlt");
+    }
+}
+
+static void enable_apic(void)
+{
+    wrmsr(APIC_BASE, rdmsr(APIC_BASE) | APIC_ENABLED);
+    wrmsr(X2APIC_SVR, 0x1ff);
+}
+
+static void serve(unsigned int cpu)
+{
+    unsigned int done = 0;
+
+    for (;;) {
+        while (read_once(&round_nr) == done) {
+            pause();
+        }
+        done++;
+        todo(cpu);
+        __atomic_add_fetch(&ended, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+void run_on_all(unsigned int cpus, void (*fn)(unsigned int cpu))
+{
+    todo = fn;
+    ended = 0;
+    __atomic_add_fetch(&round_nr, 1, __ATOMIC_SEQ_CST);
+    fn(0);
+    while (read_once(&ended) < cpus - 1) {
+        pause();
+    }
+}
+
+static void start_others(void)
+{
+    char *to = (char *)TRAMPOLINE;
+
+    for (const char *from = trampoline; from < trampoline_end; from++) {
+        *to++ = *from;
+    }
+    wrmsr(X2APIC_ICR, TO_OTHERS | INIT);
+    wrmsr(X2APIC_ICR, TO_OTHERS | STARTUP | TRAMPOLINE / PAGE);
+}
+
+void runtime_main(unsigned int cpu)
+{
+    enable_apic();
+    if (cpu) {
+        serve(cpu);
+    }
+    start_others();
+    end(guest_main());
+}

@@ -1,0 +1,112 @@
+/*
+ * What bare-metal guests have
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TESTS_GUEST_RUNTIME_H
+#define TESTS_GUEST_RUNTIME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PAGE    4096ull
+#define KIB     1024ull
+#define MIB     (1024 * KIB)
+
+/* errno that hypercalls return, negative */
+enum { EINVAL = 22 };
+
+/* Where guests' own memory ends; what is behind it is theirs to convert. */
+#define FREE_MEMORY (2 * MIB)
+
+/**
+ * guest_main() - what the guest does, on its first processor
+ *
+ * Return: the guest's exit status, 0 if all went well.
+ */
+int guest_main(void);
+
+/**
+ * print() - write to the serial console
+ * @text: each %x in it stands for a uint64_t argument, each %s for a string
+ */
+void print(const char *text, ...);
+
+/**
+ * fail() - end the guest with status 1, and say why
+ * @text: as for print()
+ */
+void fail(const char *text, ...) __attribute__((noreturn));
+
+/**
+ * ask_host() - print a line, and wait until the host has answered it
+ * @text: as for print()
+ *
+ * The host ends a guest that it doesn't agree with.
+ */
+void ask_host(const char *text, ...);
+
+/**
+ * convert() - ask for memory to become private or shared
+ * @gpa: guest-physical address
+ * @size: in bytes
+ * @private: what the memory is to be
+ *
+ * KVM_HC_MAP_GPA_RANGE, see Linux's Documentation/virt/kvm/x86/hypercalls.rst.
+ *
+ * Return: 0 or a negative errno.
+ */
+int64_t convert(uint64_t gpa, uint64_t size, bool private);
+
+/**
+ * convert_pages() - convert(), by a number of pages that may be nonsense
+ */
+int64_t convert_pages(uint64_t gpa, uint64_t pages, bool private);
+
+/**
+ * run_on_all() - run a function on all processors, and wait until it ended
+ * @cpus: how many the guest has
+ * @fn: gets the processor's number
+ */
+void run_on_all(unsigned int cpus, void (*fn)(unsigned int cpu));
+
+/* The guest's number of processors, which QEMU has in its fw_cfg. */
+unsigned int nr_cpus(void);
+
+/* How often the machine was started or reset, this time included. */
+unsigned int count_boots(void);
+
+/**
+ * reset() - reset the machine
+ * @how: 0 by the chipset, 1 by the keyboard controller, 2 by a triple fault
+ */
+void reset(unsigned int how) __attribute__((noreturn));
+
+/* A word in each page that tells where it is and who wrote it. */
+static inline uint64_t pattern(uint64_t gpa, uint64_t seed)
+{
+    return (gpa + 1) * (seed | 1) ^ 0x9e3779b97f4a7c15;
+}
+
+/* volatile, as the memory behind an address changes at a conversion */
+static inline volatile uint64_t *word(uint64_t gpa)
+{
+    return (volatile uint64_t *)gpa; /* likewise */
+}
+
+static inline void write_pages(uint64_t gpa, uint64_t end, uint64_t seed)
+{
+    for (; gpa < end; gpa += PAGE) {
+        *word(gpa) = pattern(gpa, seed);
+    }
+}
+
+/* in start.S: what other processors start with */
+extern const char trampoline[], trampoline_end[];
+
+/* Ends the guest unless all pages have what write_pages() wrote. */
+void check_pages(uint64_t gpa, uint64_t end, uint64_t seed);
+
+#endif
