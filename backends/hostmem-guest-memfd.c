@@ -5,10 +5,13 @@
  */
 
 #include "qemu/osdep.h"
+#include <linux/falloc.h>
 #include "qapi/error.h"
 #include "qapi/visitor.h"
 #include "qemu/cutils.h"
+#include "qemu/memfd.h"
 #include "qemu/module.h"
+#include "hw/boards.h"
 #include "system/host-meminfo.h"
 #include "system/hostmem.h"
 #include "system/kvm-guest-memfd.h"
@@ -38,14 +41,6 @@ static bool check_accelerator(HostMemoryBackend *backend, Error **errp)
 {
     ERRP_GUARD();
 
-    if (backend->guest_memfd) {
-        error_setg(errp, TYPE_MEMORY_BACKEND_GUEST_MEMFD " is all shared, but "
-                   "the confidential guest of this machine needs private "
-                   "memory");
-        error_append_hint(errp, "Use memory-backend-memfd for its shared "
-                          "memory.\n");
-        return false;
-    }
     if (!kvm_enabled()) {
         error_setg(errp, TYPE_MEMORY_BACKEND_GUEST_MEMFD " is memory of KVM, "
                    "but the accelerator is '%s'", current_accel_name());
@@ -182,21 +177,51 @@ static bool check_sharing(HostMemoryBackendGuestMemfd *m, Error **errp)
     return true;
 }
 
+static bool is_converted_in_place(HostMemoryBackend *backend)
+{
+    return backend->guest_memfd && machine_converts_in_place(current_machine);
+}
+
+static bool has_two_backings(HostMemoryBackend *backend)
+{
+    return backend->guest_memfd && !machine_converts_in_place(current_machine);
+}
+
+/* Returns a file descriptor, or -1 with @errp set. */
+static int create_file(HostMemoryBackend *backend, uint64_t page_size,
+                       Error **errp)
+{
+    HostMemoryBackendGuestMemfd *m = MEMORY_BACKEND_GUEST_MEMFD(backend);
+
+    if (has_two_backings(backend)) {
+        return qemu_memfd_create(TYPE_MEMORY_BACKEND_GUEST_MEMFD, backend->size,
+                                 m->hugetlb, m->hugetlb ? page_size : 0, 0,
+                                 errp);
+    }
+    return kvm_create_shared_guest_memfd(backend->size, page_size, errp);
+}
+
+static uint32_t ram_flags(HostMemoryBackend *backend)
+{
+    return RAM_SHARED |
+           (has_two_backings(backend) ? 0 : RAM_FD_IS_GUEST_MEMFD) |
+           (backend->guest_memfd ? RAM_GUEST_MEMFD : 0) |
+           (backend->reserve ? 0 : RAM_NORESERVE);
+}
+
 static bool create_memory(HostMemoryBackend *backend, const char *name,
                           uint64_t page_size, Error **errp)
 {
     ERRP_GUARD();
-    uint32_t ram_flags = RAM_SHARED | RAM_FD_IS_GUEST_MEMFD;
-    int fd = kvm_create_shared_guest_memfd(backend->size, page_size, errp);
+    int fd = create_file(backend, page_size, errp);
 
     if (fd < 0) {
         return false;
     }
 
-    ram_flags |= backend->reserve ? 0 : RAM_NORESERVE;
     if (!memory_region_init_ram_from_fd(&backend->mr, OBJECT(backend), name,
-                                        backend->size, page_size, ram_flags,
-                                        fd, 0, errp)) {
+                                        backend->size, page_size,
+                                        ram_flags(backend), fd, 0, errp)) {
         error_append_hint(errp, "Use a smaller 'size'.\n");
         close(fd);
         return false;
@@ -320,6 +345,20 @@ static bool check_available(HostMemoryBackend *backend, Error **errp)
     return false;
 }
 
+/* Pages that are private cannot be touched, but allocated. */
+static bool allocate_file(HostMemoryBackend *backend, Error **errp)
+{
+    int fd = memory_region_get_fd(&backend->mr);
+
+    if (RETRY_ON_EINTR(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0,
+                                 backend->size))) {
+        error_setg_errno(errp, errno, REFUSES "the memory cannot be allocated",
+                         "prealloc", "on");
+        return false;
+    }
+    return true;
+}
+
 static bool guest_memfd_backend_prealloc(HostMemoryBackend *backend,
                                          bool async, Error **errp)
 {
@@ -331,6 +370,9 @@ static bool guest_memfd_backend_prealloc(HostMemoryBackend *backend,
         trace_hostmem_guest_memfd_refuse(memory_region_name(&backend->mr),
                                          error_get_pretty(*errp));
         return false;
+    }
+    if (is_converted_in_place(backend)) {
+        return allocate_file(backend, errp);
     }
     /*
      * At once, also at start-up: what the next backend may have depends on

@@ -10,17 +10,22 @@
 
 #include "qemu/osdep.h"
 #include <linux/kvm.h>
+#include "qapi/error.h"
 #include "qemu/bitmap.h"
 #include "qemu/error-report.h"
 #include "exec/target_page.h"
 #include "hw/boards.h"
+#include "hw/qdev-core.h"
 #include "system/address-spaces.h"
 #include "system/confidential-guest-support.h"
 #include "system/kvm.h"
 #include "system/kvm-guest-memfd.h"
 #include "system/memory.h"
+#include "system/ram-private.h"
 #include "system/ramblock.h"
 #include "trace.h"
+
+enum { MAX_TRIES = 9, FIRST_DELAY_US = 100 };
 
 /* Memory of one RAMBlock that is to be converted. */
 typedef struct Piece {
@@ -31,7 +36,23 @@ typedef struct Piece {
     uint64_t size;
     /* the pages that are not yet what they are to be */
     unsigned long *changing;
+    unsigned long few;              /* is @changing, if the pages are few */
 } Piece;
+
+/* Most requests have one piece, which is not worth an allocation. */
+typedef struct Pieces {
+    Piece first;
+    GArray *more;
+    unsigned int count;
+} Pieces;
+
+/* What is to be converted: a range that the guest sees, or all of @rb. */
+typedef struct Request {
+    RAMBlock *rb;
+    hwaddr start;
+    uint64_t size;
+    bool to_private;
+} Request;
 
 /* A part of a piece; starts as all zeros. */
 typedef struct Run {
@@ -44,12 +65,36 @@ static const char *state_name(bool private)
     return private ? "private" : "shared";
 }
 
-static void free_piece(void *opaque)
+static Piece *nth_piece(Pieces *pieces, unsigned int n)
 {
-    Piece *piece = opaque;
+    return n ? &g_array_index(pieces->more, Piece, n - 1) : &pieces->first;
+}
 
-    g_free(piece->changing);
-    memory_region_unref(piece->mr);
+static void add_piece(Pieces *pieces, const Piece *piece)
+{
+    if (!pieces->count++) {
+        pieces->first = *piece;
+        return;
+    }
+    if (!pieces->more) {
+        pieces->more = g_array_new(false, false, sizeof(Piece));
+    }
+    g_array_append_vals(pieces->more, piece, 1);
+}
+
+static void free_pieces(Pieces *pieces)
+{
+    while (pieces->count) {
+        Piece *piece = nth_piece(pieces, --pieces->count);
+
+        if (piece->changing != &piece->few) {
+            g_free(piece->changing);
+        }
+        memory_region_unref(piece->mr);
+    }
+    if (pieces->more) {
+        g_array_unref(pieces->more);
+    }
 }
 
 /* Goes on to the next run of pages that change. */
@@ -69,12 +114,13 @@ static bool next_run(const Piece *piece, Run *run)
     return true;
 }
 
+/* @piece stays where it is, from now on. */
 static void find_changing(Piece *piece, bool to_private)
 {
     const size_t page = qemu_real_host_page_size();
     unsigned long pages = piece->size / page;
 
-    piece->changing = bitmap_new(pages);
+    piece->changing = pages <= BITS_PER_LONG ? &piece->few : bitmap_new(pages);
     bitmap_copy_with_src_offset(piece->changing, piece->rb->attributes->bitmap,
                                 piece->offset / page, pages);
     if (!to_private) {
@@ -82,14 +128,26 @@ static void find_changing(Piece *piece, bool to_private)
     }
 }
 
-/* Tells KVM, then the bitmap. */
-static int set_state(const Piece *piece, const Run *run, bool private)
+static int set_state_in_place(const Piece *piece, const Run *run, bool private)
 {
-    int ret = private
-        ? kvm_set_memory_attributes_private(piece->start + run->offset,
-                                            run->size)
-        : kvm_set_memory_attributes_shared(piece->start + run->offset,
-                                           run->size);
+    RAMBlock *rb = piece->rb;
+    uint64_t offset = piece->offset + run->offset, done;
+    int ret = kvm_guest_memfd_convert(rb->guest_memfd, rb->page_size, offset,
+                                      run->size, private, &done);
+
+    ram_block_attributes_set(rb->attributes, offset, done, !private);
+    if (!private) {
+        ram_private_end(rb, offset, done);
+    }
+    return ret;
+}
+
+static int set_state_by_address(const Piece *piece, const Run *run,
+                                bool private)
+{
+    hwaddr start = piece->start + run->offset;
+    int ret = private ? kvm_set_memory_attributes_private(start, run->size)
+                      : kvm_set_memory_attributes_shared(start, run->size);
 
     if (!ret) {
         ram_block_attributes_set(piece->rb->attributes,
@@ -99,11 +157,27 @@ static int set_state(const Piece *piece, const Run *run, bool private)
     return ret;
 }
 
+/* Tells KVM, then the bitmap what KVM has done, even if it is but a part. */
+static int set_state(const Piece *piece, const Run *run, bool private)
+{
+    return qemu_ram_fd_is_guest_memfd(piece->rb)
+        ? set_state_in_place(piece, run, private)
+        : set_state_by_address(piece, run, private);
+}
+
+static bool has_listeners(const Piece *piece)
+{
+    return !QLIST_EMPTY(&piece->rb->attributes->rdl_list);
+}
+
 /* Listeners give up what they have of the pages before @end. */
 static void notify_discard(const Piece *piece, uint64_t end)
 {
     Run run = {};
 
+    if (!has_listeners(piece)) {
+        return;
+    }
     while (next_run(piece, &run) && run.offset < end) {
         ram_block_attributes_notify_discard(piece->rb->attributes,
                                             piece->offset + run.offset,
@@ -117,6 +191,9 @@ static int notify_populate(const Piece *piece)
     Run run = {};
     int ret;
 
+    if (!has_listeners(piece)) {
+        return 0;
+    }
     while (next_run(piece, &run)) {
         ret = ram_block_attributes_notify_populate(piece->rb->attributes,
                                                    piece->offset + run.offset,
@@ -153,16 +230,13 @@ static int convert_piece(const Piece *piece, bool to_private)
     }
     /* Also what is so already: KVM may have failed to restore it. */
     ret = set_state(piece, &all, to_private);
+    if (!ret && !to_private) {
+        ret = notify_populate(piece);
+    }
     if (ret) {
+        restore_states(piece, !to_private);
         if (to_private) {
             notify_populate(piece);
-        }
-        return ret;
-    }
-    if (!to_private) {
-        ret = notify_populate(piece);
-        if (ret) {
-            restore_states(piece, true);
         }
     }
     return ret;
@@ -184,6 +258,9 @@ static void drop_other_side(const Piece *piece, bool to_private)
 {
     Run run = {};
 
+    if (qemu_ram_fd_is_guest_memfd(piece->rb)) {
+        return;
+    }
     /* Huge pages of the shared side are set aside for it anyway. */
     if (to_private && piece->rb->page_size != qemu_real_host_page_size()) {
         return;
@@ -199,24 +276,36 @@ static void drop_other_side(const Piece *piece, bool to_private)
     }
 }
 
-static int convert_pieces(GArray *pieces, bool to_private)
+static void count_refusal(RamBlockAttributes *attr, bool again)
 {
-    int ret = 0, i;
+    if (again) {
+        attr->retries++;
+    } else {
+        attr->failures++;
+    }
+}
 
-    for (i = 0; i < pieces->len && !ret; i++) {
-        Piece *piece = &g_array_index(pieces, Piece, i);
+static int convert_pieces(Pieces *pieces, bool to_private, bool last_try)
+{
+    Piece *piece;
+    int ret, i;
 
+    for (i = 0; i < pieces->count; i++) {
+        piece = nth_piece(pieces, i);
         find_changing(piece, to_private);
         ret = convert_piece(piece, to_private);
-    }
-    if (ret) {
-        for (i -= 2; i >= 0; i--) {
-            undo_piece(&g_array_index(pieces, Piece, i), to_private);
+        if (ret) {
+            count_refusal(piece->rb->attributes, ret == -EAGAIN && !last_try);
+            while (i--) {
+                undo_piece(nth_piece(pieces, i), to_private);
+            }
+            return ret;
         }
-        return ret;
     }
-    for (i = 0; i < pieces->len; i++) {
-        drop_other_side(&g_array_index(pieces, Piece, i), to_private);
+    for (i = 0; i < pieces->count; i++) {
+        piece = nth_piece(pieces, i);
+        piece->rb->attributes->conversions++;
+        drop_other_side(piece, to_private);
     }
     return 0;
 }
@@ -230,15 +319,25 @@ static bool can_be_private(const MemoryRegionSection *section)
            QEMU_IS_ALIGNED(int128_get64(section->size), page);
 }
 
+static bool is_range(hwaddr start, hwaddr size)
+{
+    const size_t page = qemu_real_host_page_size();
+
+    return size && QEMU_IS_ALIGNED(start, page) &&
+           QEMU_IS_ALIGNED(size, page) && size <= HWADDR_MAX - start;
+}
+
 /*
  * What cannot be private is shared already, so that guests may ask for it: some
  * do that with all addresses of devices.
  */
-static int find_pieces(GArray *pieces, hwaddr start, hwaddr size,
-                       bool to_private)
+static int find_mapped(Pieces *pieces, const Request *request)
 {
-    hwaddr end = start + size;
+    hwaddr start = request->start, end = start + request->size;
 
+    if (!is_range(start, request->size)) {
+        return -EINVAL;
+    }
     while (start < end) {
         MemoryRegionSection section =
             memory_region_find(get_system_memory(), start, end - start);
@@ -250,15 +349,15 @@ static int find_pieces(GArray *pieces, hwaddr start, hwaddr size,
         };
 
         if (!section.mr) {
-            return to_private ? -EINVAL : 0;
+            return request->to_private ? -EINVAL : 0;
         }
         if (can_be_private(&section)) {
             piece.rb = section.mr->ram_block;
-            g_array_append_val(pieces, piece);
+            add_piece(pieces, &piece);
         } else {
             memory_region_unref(section.mr);
         }
-        if (to_private && (!piece.rb || piece.start != start)) {
+        if (request->to_private && (!piece.rb || piece.start != start)) {
             return -EINVAL;
         }
         start = piece.start + piece.size;
@@ -266,33 +365,118 @@ static int find_pieces(GArray *pieces, hwaddr start, hwaddr size,
     return 0;
 }
 
-static bool is_range(hwaddr start, hwaddr size)
+static int find_pieces(Pieces *pieces, const Request *request)
 {
-    const size_t page = qemu_real_host_page_size();
+    Piece whole = { .rb = request->rb, .size = request->size };
 
-    return size && QEMU_IS_ALIGNED(start, page) &&
-           QEMU_IS_ALIGNED(size, page) && size <= HWADDR_MAX - start;
+    if (!request->rb) {
+        return find_mapped(pieces, request);
+    }
+    whole.mr = request->rb->mr;
+    memory_region_ref(whole.mr);
+    add_piece(pieces, &whole);
+    return 0;
 }
 
-/* Converts all of the range or nothing; returns 0 or a negative errno. */
+static int try_to_convert(const Request *request, bool last_try)
+{
+    Pieces pieces = {};
+    int ret;
+
+    /* What is unplugged meanwhile loses its attributes after this. */
+    ram_block_attributes_lock();
+    ret = find_pieces(&pieces, request);
+    if (!ret) {
+        ret = convert_pieces(&pieces, request->to_private, last_try);
+    }
+    ram_block_attributes_unlock();
+    /* Perhaps the last reference, and who frees memory takes the lock. */
+    free_pieces(&pieces);
+    return ret;
+}
+
+/*
+ * Converts all or nothing; returns 0 or a negative errno.
+ *
+ * Others may hold pages for a moment, the kernel among them.  Who holds one for
+ * longer makes the conversion fail, after a tenth of a second.
+ */
+static int convert(const Request *request)
+{
+    const char *to = state_name(request->to_private);
+    int ret;
+
+    trace_kvm_convert_memory(request->start, request->size, to);
+    ret = try_to_convert(request, false);
+    for (int tries = 1; ret == -EAGAIN && tries <= MAX_TRIES; tries++) {
+        trace_kvm_convert_memory_again(request->start, request->size, to);
+        g_usleep(FIRST_DELAY_US << tries);
+        ret = try_to_convert(request, tries == MAX_TRIES);
+    }
+    if (ret == -EAGAIN) {
+        warn_report_once("guest memory at 0x%" HWADDR_PRIx ", size 0x%"
+                         HWADDR_PRIx ", cannot become %s: something on the "
+                         "host goes on using it", request->start,
+                         request->size, to);
+    }
+    trace_kvm_convert_memory_done(request->start, request->size, to, ret);
+    return ret;
+}
+
 int kvm_convert_memory(hwaddr start, hwaddr size, bool to_private)
 {
-    g_autoptr(GArray) pieces = g_array_new(false, false, sizeof(Piece));
-    int ret = -EINVAL;
+    const Request request = {
+        .start = start, .size = size, .to_private = to_private,
+    };
 
-    g_array_set_clear_func(pieces, free_piece);
-    trace_kvm_convert_memory(start, size, state_name(to_private));
-    if (is_range(start, size)) {
-        /* What is unplugged meanwhile loses its attributes after this. */
-        ram_block_attributes_lock();
-        ret = find_pieces(pieces, start, size, to_private);
-        if (!ret) {
-            ret = convert_pieces(pieces, to_private);
-        }
-        ram_block_attributes_unlock();
+    return convert(&request);
+}
+
+static int convert_block(RAMBlock *rb, void *opaque)
+{
+    const Request request = {
+        .rb = rb, .size = rb->max_length, .to_private = *(bool *)opaque,
+    };
+    int ret;
+
+    if (rb->guest_memfd < 0 || !qemu_ram_fd_is_guest_memfd(rb)) {
+        return 0;
     }
-    trace_kvm_convert_memory_done(start, size, state_name(to_private), ret);
+    ret = convert(&request);
+    if (ret) {
+        error_report("memory '%s' cannot become %s: %s", rb->idstr,
+                     state_name(request.to_private), strerror(-ret));
+    }
     return ret;
+}
+
+int kvm_convert_all_in_place(bool to_private)
+{
+    return qemu_ram_foreach_block(convert_block, &to_private);
+}
+
+bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
+{
+    uint64_t done;
+    int ret;
+
+    if (!current_machine->cgs->starts_shared) {
+        return true;
+    }
+    if (!phase_check(PHASE_MACHINE_READY)) {
+        ram_block_attributes_set(rb->attributes, 0, rb->max_length, true);
+        return true;
+    }
+    if (!qemu_ram_fd_is_guest_memfd(rb)) {
+        return true;
+    }
+    ret = kvm_guest_memfd_convert(rb->guest_memfd, rb->page_size, 0,
+                                  rb->max_length, true, &done);
+    if (ret) {
+        error_setg_errno(errp, -ret, "cannot make memory '%s' private",
+                         memory_region_name(rb->mr));
+    }
+    return !ret;
 }
 
 int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags)
@@ -318,8 +502,12 @@ int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags)
     return ret;
 }
 
-void kvm_clear_memory_attributes(hwaddr start, uint64_t size)
+void kvm_clear_memory_attributes(MemoryRegion *mr, hwaddr start, uint64_t size)
 {
+    /* In place, they belong to the file. */
+    if (qemu_ram_fd_is_guest_memfd(mr->ram_block)) {
+        return;
+    }
     ram_block_attributes_lock();
     kvm_set_memory_attributes_shared(start, size);
     ram_block_attributes_unlock();
@@ -332,9 +520,12 @@ void kvm_restore_memory_attributes(MemoryRegion *mr, hwaddr start,
     RAMBlock *rb = mr->ram_block;
     Piece piece = {
         .rb = rb, .start = start, .offset = offset, .size = size,
-        .changing = bitmap_new(size / page),
     };
 
+    if (qemu_ram_fd_is_guest_memfd(rb)) {
+        return;
+    }
+    piece.changing = bitmap_new(size / page);
     ram_block_attributes_lock();
     /* Where there was no memslot, all is shared. */
     bitmap_copy_with_src_offset(piece.changing, rb->attributes->bitmap,

@@ -1,5 +1,5 @@
 /*
- * Creation of KVM guest_memfd files
+ * KVM guest_memfd files: creation, and conversion in place
  *
  * All that is to be known about how the kernel's interface encodes a
  * guest_memfd is in this file.
@@ -9,6 +9,7 @@
 
 #include "qemu/osdep.h"
 #include <linux/kvm.h>
+#include <sys/ioctl.h>
 #include "qapi/error.h"
 #include "qemu/host-utils.h"
 #include "system/kvm.h"
@@ -21,6 +22,20 @@
  */
 #ifndef GUEST_MEMFD_FLAG_HUGETLB
 #define GUEST_MEMFD_FLAG_HUGETLB (1ULL << 2)
+#endif
+
+/* Not in any released kernel, either: conversion in place, by the file. */
+#ifndef KVM_SET_MEMORY_ATTRIBUTES2
+struct kvm_memory_attributes2 {
+    uint64_t offset;
+    uint64_t size;
+    uint64_t attributes;
+    uint64_t flags;
+    uint64_t error_offset;
+    uint64_t reserved[11];
+};
+#define KVM_SET_MEMORY_ATTRIBUTES2 \
+    _IOWR(KVMIO, 0xd2, struct kvm_memory_attributes2)
 #endif
 
 #define FLAGS_SHARED (GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
@@ -79,9 +94,8 @@ static void explain_refusal(uint64_t page_size, int err, Error **errp)
     } else if (!kvm_takes(FLAGS_SHARED, base)) {
         error_setg(errp, "KVM cannot share guest_memfd memory with this type "
                    "of VM (no GUEST_MEMFD_FLAG_INIT_SHARED)");
-        error_append_hint(errp, "A VM with private memory needs another "
-                          "memory backend for its shared memory, for example "
-                          "memory-backend-memfd.\n");
+        error_append_hint(errp, "It has private memory, which this kernel "
+                          "keeps apart from shared memory.\n");
     } else if (page_size != base &&
                !kvm_takes(FLAGS_SHARED | GUEST_MEMFD_FLAG_HUGETLB, page_size)) {
         error_setg_errno(errp, err, "KVM on this host has no huge pages for "
@@ -121,4 +135,41 @@ int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
                           "/sys/kernel/mm/hugepages/.\n");
     }
     return -1;
+}
+
+int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
+                            uint64_t size, bool to_private, uint64_t *done)
+{
+    struct kvm_memory_attributes2 request = {
+        .offset = offset,
+        .size = size,
+        .attributes = to_private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0,
+        .error_offset = offset,
+    };
+    int ret = ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, &request) ? -errno : 0;
+
+    *done = size;
+    if (ret) {
+        /* Huge pages are converted one by one, base pages all at once. */
+        *done = page_size == qemu_real_host_page_size() ? 0 :
+            MAX(offset, QEMU_ALIGN_DOWN(request.error_offset, page_size)) -
+            offset;
+    }
+    trace_kvm_guest_memfd_convert(fd, offset, size, request.attributes, ret,
+                                  request.error_offset);
+    return ret;
+}
+
+bool kvm_can_convert_guest_memfd(void)
+{
+    uint64_t page_size = qemu_real_host_page_size(), done;
+    int fd = create(page_size, FLAGS_SHARED, 0);
+    int ret;
+
+    if (fd < 0) {
+        return false;
+    }
+    ret = kvm_guest_memfd_convert(fd, page_size, 0, page_size, true, &done);
+    close(fd);
+    return !ret;
 }

@@ -1,15 +1,31 @@
 /*
- * Creation of KVM guest_memfd files: stub for builds without KVM
+ * KVM guest_memfd files: stub for builds without KVM
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
 #include "system/kvm-guest-memfd.h"
+#include "system/ram-private.h"
 
 int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
                                   Error **errp)
 {
     /* Callers ask kvm_enabled() first. */
     g_assert_not_reached();
+}
+
+bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
+{
+    g_assert_not_reached();
+}
+
+bool ram_is_private(RAMBlock *rb, uint64_t offset, uint64_t size)
+{
+    return false;
+}
+
+bool ram_private_stand_in(void *host)
+{
+    return false;
 }

@@ -8,6 +8,7 @@
 #define SYSTEM_KVM_GUEST_MEMFD_H
 
 #include "exec/hwaddr.h"
+#include "system/confidential-guest-support.h"
 #include "system/memory.h"
 
 /**
@@ -32,6 +33,73 @@
  */
 int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
                                   Error **errp);
+
+/**
+ * kvm_guest_memfd_choose_mode: decide whether memory is converted in place
+ * @cgs: the machine's confidential guest; its converts_in_place is set
+ * @errp: set if KVM cannot do what the user wants
+ *
+ * If it is, a guest_memfd that kvm_create_shared_guest_memfd() made is both the
+ * private and the shared memory, and kvm_guest_memfd_convert() makes the one of
+ * the other.  If not, private memory has a backing of its own.
+ *
+ * Context: the VM exists, and has no memory yet.
+ *
+ * Return: false with @errp set, or true.
+ */
+bool kvm_guest_memfd_choose_mode(ConfidentialGuestSupport *cgs, Error **errp);
+
+/**
+ * kvm_guest_memfd_convert: make memory private or shared, in place
+ * @fd: the guest_memfd
+ * @page_size: that it was created with
+ * @offset: in the file, in bytes, a multiple of the host's base page size
+ * @size: in bytes, likewise
+ * @to_private: what the memory is to be
+ * @done: set to how many bytes from @offset are so now
+ *
+ * KVM_SET_MEMORY_ATTRIBUTES2 of Linux's in-place conversion series, as the lab
+ * kernel's Documentation/virt/kvm/api.rst has it.
+ *
+ * Return: 0; -EAGAIN if someone holds a page, perhaps not for long; or another
+ * negative errno.
+ */
+int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
+                            uint64_t size, bool to_private, uint64_t *done);
+
+/**
+ * kvm_can_convert_guest_memfd: whether KVM converts memory in place
+ *
+ * Found out by doing it, on a page.
+ *
+ * Context: as kvm_create_shared_guest_memfd().
+ */
+bool kvm_can_convert_guest_memfd(void);
+
+/**
+ * kvm_init_memory_state: make the pages of new memory private or shared
+ * @rb: RAMBlock with private memory
+ * @errp: set on failure
+ *
+ * Memory that is there when the machine starts may have to be shared until
+ * images are loaded to it.  Memory that is plugged later is private.
+ *
+ * Return: false with @errp set, or true.
+ */
+bool kvm_init_memory_state(RAMBlock *rb, Error **errp);
+
+/**
+ * kvm_convert_all_in_place: make all memory private or shared
+ * @to_private: what it is to be
+ *
+ * All of each RAMBlock that is converted in place, even if the guest doesn't
+ * see it now.
+ *
+ * Context: no vCPU runs.
+ *
+ * Return: 0, or a negative errno, reported.
+ */
+int kvm_convert_all_in_place(bool to_private);
 
 /**
  * kvm_handle_memory_fault: deal with KVM_EXIT_MEMORY_FAULT
@@ -63,11 +131,13 @@ void kvm_restore_memory_attributes(MemoryRegion *mr, hwaddr start,
 
 /**
  * kvm_clear_memory_attributes: make shared what a memslot is gone from
+ * @mr: region with private memory that was there
  * @start: guest-physical address, a multiple of the host's page size
  * @size: in bytes, likewise
  *
  * The bitmap of the RAMBlock keeps the states of its pages.
  */
-void kvm_clear_memory_attributes(hwaddr start, uint64_t size);
+void kvm_clear_memory_attributes(MemoryRegion *mr, hwaddr start,
+                                 uint64_t size);
 
 #endif

@@ -1,10 +1,12 @@
 /*
- * Unit tests: creation of KVM guest_memfd files, against models of kernels
+ * Unit tests: creation of KVM guest_memfd files, and conversion in place,
+ * against models of kernels
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
+#include <sys/ioctl.h>
 #include <linux/kvm.h>
 #include "qapi/error.h"
 #include "qemu/host-utils.h"
@@ -25,6 +27,9 @@ static struct {
     int err;
     struct kvm_create_guest_memfd request;
     int fds;
+    int convert_err;
+    uint64_t error_offset;
+    uint64_t conversion[16];
 } kernel;
 
 KVMState *kvm_state;
@@ -60,6 +65,28 @@ int kvm_vm_ioctl(KVMState *s, unsigned long type, ...)
     g_assert_cmpint(fd, >=, 0);
     kernel.fds++;
     return fd;
+}
+
+/* Takes the place of the C library's. */
+int ioctl(int fd, unsigned long request, ...)
+{
+    uint64_t *conversion;
+    va_list ap;
+
+    g_assert_cmphex(request, ==, 0xc080aed2);
+    va_start(ap, request);
+    conversion = va_arg(ap, uint64_t *);
+    va_end(ap);
+
+    memcpy(kernel.conversion, conversion, sizeof(kernel.conversion));
+    if (!kernel.convert_err) {
+        return 0;
+    }
+    if (kernel.error_offset) {
+        conversion[4] = kernel.error_offset;
+    }
+    errno = kernel.convert_err;
+    return -1;
 }
 
 /* The numbers that open() gives out tell whether all others were closed. */
@@ -191,6 +218,71 @@ static void test_exhausted(void)
                   "KVM cannot create the guest_memfd: Too many open files");
 }
 
+static void check_conversion(uint64_t page_size, bool to_private, int ret,
+                             uint64_t done)
+{
+    uint64_t so_much = 1;
+
+    g_assert_cmpint(kvm_guest_memfd_convert(7, page_size, 3 * MiB, 8 * MiB,
+                                            to_private, &so_much), ==, ret);
+    g_assert_cmphex(so_much, ==, done);
+    g_assert_cmphex(kernel.conversion[0], ==, 3 * MiB);
+    g_assert_cmphex(kernel.conversion[1], ==, 8 * MiB);
+    g_assert_cmphex(kernel.conversion[2], ==, to_private ? 8 : 0);
+    g_assert_cmphex(kernel.conversion[3], ==, 0);
+    for (int i = 5; i < ARRAY_SIZE(kernel.conversion); i++) {
+        g_assert_cmphex(kernel.conversion[i], ==, 0);
+    }
+}
+
+static void test_converted(void)
+{
+    set_kernel(0);
+    check_conversion(qemu_real_host_page_size(), true, 0, 8 * MiB);
+    check_conversion(2 * MiB, false, 0, 8 * MiB);
+}
+
+/* Small pages are converted all or none. */
+static void test_page_in_use(void)
+{
+    set_kernel(0);
+    kernel.convert_err = EAGAIN;
+    kernel.error_offset = 9 * MiB;
+    check_conversion(qemu_real_host_page_size(), true, -EAGAIN, 0);
+}
+
+/* Huge pages before that with the page in use are converted. */
+static void test_huge_page_in_use(void)
+{
+    set_kernel(0);
+    kernel.convert_err = EAGAIN;
+    kernel.error_offset = 9 * MiB + 4 * KiB;
+    check_conversion(2 * MiB, true, -EAGAIN, 5 * MiB);
+    kernel.error_offset = 3 * MiB + 4 * KiB;
+    check_conversion(2 * MiB, true, -EAGAIN, 0);
+}
+
+/* The kernel does not say where it failed. */
+static void test_conversion_refused(void)
+{
+    set_kernel(0);
+    kernel.convert_err = EINVAL;
+    check_conversion(2 * MiB, true, -EINVAL, 0);
+}
+
+static void test_can_convert(void)
+{
+    int before = next_fd();
+
+    set_kernel(MMAP);
+    g_assert_false(kvm_can_convert_guest_memfd());
+    set_kernel(MMAP | INIT_SHARED);
+    g_assert_true(kvm_can_convert_guest_memfd());
+    kernel.convert_err = ENOTTY;
+    g_assert_false(kvm_can_convert_guest_memfd());
+    g_assert_cmpint(next_fd(), ==, before);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -204,5 +296,12 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm-guest-memfd/wrong-page-order", test_wrong_page_order);
     g_test_add_func("/kvm-guest-memfd/wrong-size", test_wrong_size);
     g_test_add_func("/kvm-guest-memfd/exhausted", test_exhausted);
+    g_test_add_func("/kvm-guest-memfd/converted", test_converted);
+    g_test_add_func("/kvm-guest-memfd/page-in-use", test_page_in_use);
+    g_test_add_func("/kvm-guest-memfd/huge-page-in-use",
+                    test_huge_page_in_use);
+    g_test_add_func("/kvm-guest-memfd/conversion-refused",
+                    test_conversion_refused);
+    g_test_add_func("/kvm-guest-memfd/can-convert", test_can_convert);
     return g_test_run();
 }

@@ -16,6 +16,7 @@
 #include "qom/object_interfaces.h"
 #include "exec/target_page.h"
 #include "hw/boards.h"
+#include "hw/i386/directboot.h"
 #include "hw/i386/x86.h"
 #include "hw/loader.h"
 #include "hw/qdev-core.h"
@@ -24,6 +25,8 @@
 #include "system/address-spaces.h"
 #include "system/hostmem.h"
 #include "system/kvm.h"
+#include "system/kvm-guest-memfd.h"
+#include "system/ramblock.h"
 #include "system/reset.h"
 #include "system/runstate.h"
 #include "../confidential-guest.h"
@@ -39,6 +42,7 @@ struct SwProtectedGuest {
 
     ResettableState reset_state;
     Error *migration_blocker;
+    bool was_reset;
 };
 
 OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(SwProtectedGuest, sw_protected_guest,
@@ -114,34 +118,43 @@ static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
     return 0;
 }
 
-/* At start-up without it there is no guest; later on it stops. */
-static void convert(hwaddr start, hwaddr size, bool to_private)
+/* At start-up without memory there is no guest; later on it stops. */
+static void give_up(void)
 {
-    int ret = kvm_convert_memory(start, size, to_private);
-
-    trace_sw_protected_guest_convert(start, size,
-                                     to_private ? "private" : "shared", ret);
-    if (!ret) {
-        return;
-    }
-    error_report("cannot make memory at 0x%" HWADDR_PRIx ", size 0x%"
-                 HWADDR_PRIx ", %s for " TYPE_SW_PROTECTED_GUEST ": %s",
-                 start, size, to_private ? "private" : "shared",
-                 strerror(-ret));
     if (!phase_check(PHASE_MACHINE_READY)) {
         exit(1);
     }
     vm_stop(RUN_STATE_INTERNAL_ERROR);
 }
 
-/* Adds memory of backends: firmware and ROMs, which have none, stay shared. */
+static void convert(hwaddr start, hwaddr size, bool to_private)
+{
+    int ret = kvm_convert_memory(start, size, to_private);
+
+    trace_sw_protected_guest_convert(start, size,
+                                     to_private ? "private" : "shared", ret);
+    if (ret) {
+        error_report("cannot make memory at 0x%" HWADDR_PRIx ", size 0x%"
+                     HWADDR_PRIx ", %s for " TYPE_SW_PROTECTED_GUEST ": %s",
+                     start, size, to_private ? "private" : "shared",
+                     strerror(-ret));
+        give_up();
+    }
+}
+
+static bool is_of_backend(MemoryRegion *mr)
+{
+    return mr->owner && object_dynamic_cast(mr->owner, TYPE_MEMORY_BACKEND);
+}
+
+/* Finds memory of backends: firmware and ROMs, which have none, stay shared. */
 static bool add_ram(Int128 start, Int128 size, const MemoryRegion *mr,
                     hwaddr offset, void *opaque)
 {
     Range range;
 
-    if (memory_region_has_guest_memfd((MemoryRegion *)mr) && mr->owner &&
-        object_dynamic_cast(mr->owner, TYPE_MEMORY_BACKEND)) {
+    if (memory_region_has_guest_memfd((MemoryRegion *)mr) &&
+        is_of_backend((MemoryRegion *)mr)) {
         range_set_bounds(&range, int128_get64(start),
                          int128_get64(start) + int128_get64(size) - 1);
         g_array_append_val((GArray *)opaque, range);
@@ -149,16 +162,27 @@ static bool add_ram(Int128 start, Int128 size, const MemoryRegion *mr,
     return false;
 }
 
-/*
- * Nothing can be written to private memory that has a backing of its own, so
- * the pages of images stay shared.
- */
-static void make_private(Range *ram)
+/* Those of the loader, and those of a kernel that is booted in place */
+static bool find_next_image(hwaddr addr, hwaddr *start, hwaddr *end)
+{
+    bool found = rom_find_next(addr, start, end);
+    hwaddr piece, piece_end;
+
+    if (directboot_find_next(addr, &piece, &piece_end) &&
+        (!found || piece < *start)) {
+        *start = piece;
+        *end = piece_end;
+        found = true;
+    }
+    return found;
+}
+
+static void make_private_around_images(Range *ram)
 {
     hwaddr start = range_lob(ram), end = range_upb(ram) + 1, image, image_end;
 
     while (start < end) {
-        if (!rom_find_next(start, &image, &image_end) || image >= end) {
+        if (!find_next_image(start, &image, &image_end) || image >= end) {
             image = image_end = end;
         }
         image = MAX(start, QEMU_ALIGN_DOWN(image, TARGET_PAGE_SIZE));
@@ -169,13 +193,8 @@ static void make_private(Range *ram)
     }
 }
 
-/* So that images can be written. */
-static void sw_protected_reset_enter(Object *obj, ResetType type)
-{
-    convert(0, QEMU_ALIGN_DOWN(HWADDR_MAX, TARGET_PAGE_SIZE), false);
-}
-
-static void sw_protected_reset_exit(Object *obj, ResetType type)
+/* Nobody can write to private memory that has a backing of its own. */
+static void make_private_by_address(void)
 {
     g_autoptr(GArray) ram = g_array_new(false, false, sizeof(Range));
 
@@ -185,8 +204,87 @@ static void sw_protected_reset_exit(Object *obj, ResetType type)
         flatview_for_each_range(view, add_ram, ram);
     }
     for (int i = 0; i < ram->len; i++) {
-        make_private(&g_array_index(ram, Range, i));
+        make_private_around_images(&g_array_index(ram, Range, i));
     }
+}
+
+static void make_all_private(void)
+{
+    if (!machine_converts_in_place(current_machine)) {
+        make_private_by_address();
+    } else if (kvm_convert_all_in_place(true)) {
+        give_up();
+    }
+}
+
+/* So that images can be written. */
+static void make_all_shared(void)
+{
+    if (!machine_converts_in_place(current_machine)) {
+        convert(0, QEMU_ALIGN_DOWN(HWADDR_MAX, TARGET_PAGE_SIZE), false);
+    } else if (kvm_convert_all_in_place(false)) {
+        give_up();
+    }
+}
+
+static bool is_converted_in_place(RAMBlock *rb)
+{
+    return rb->guest_memfd >= 0 && qemu_ram_fd_is_guest_memfd(rb);
+}
+
+static int empty(RAMBlock *rb, void *opaque)
+{
+    if (is_converted_in_place(rb)) {
+        ram_block_discard_guest_memfd_range(rb, 0, rb->max_length);
+    }
+    return 0;
+}
+
+static int preallocate_again(RAMBlock *rb, void *opaque)
+{
+    HostMemoryBackend *backend;
+    Error *err = NULL;
+
+    if (!is_converted_in_place(rb) || !is_of_backend(rb->mr)) {
+        return 0;
+    }
+    backend = MEMORY_BACKEND(rb->mr->owner);
+    if (backend->prealloc &&
+        !MEMORY_BACKEND_GET_CLASS(backend)->prealloc(backend, false, &err)) {
+        warn_report_err(err);
+    }
+    return 0;
+}
+
+/*
+ * What a guest had in its memory is not for the host, nor for the next guest.
+ * Devices lose what they can reach before it is freed.
+ */
+static void forget_all(void)
+{
+    make_all_private();
+    qemu_ram_foreach_block(empty, NULL);
+}
+
+static void sw_protected_reset_enter(Object *obj, ResetType type)
+{
+    SwProtectedGuest *guest = SW_PROTECTED_GUEST(obj);
+
+    if (guest->was_reset && machine_converts_in_place(current_machine)) {
+        forget_all();
+    }
+    make_all_shared();
+}
+
+static void sw_protected_reset_exit(Object *obj, ResetType type)
+{
+    SwProtectedGuest *guest = SW_PROTECTED_GUEST(obj);
+
+    make_all_private();
+    if (guest->was_reset) {
+        qemu_ram_foreach_block(preallocate_again, NULL);
+    }
+    guest->was_reset = true;
 }
 
 static ResettableState *sw_protected_get_reset_state(Object *obj)
@@ -201,6 +299,8 @@ static void sw_protected_guest_init(Object *obj)
     cgs->require_guest_memfd = true;
     cgs->starts_shared = true;
     cgs->converts_by_request_only = true;
+    cgs->flash_is_rom = true;
+    cgs->direct_boot = true;
 }
 
 static void sw_protected_guest_finalize(Object *obj)

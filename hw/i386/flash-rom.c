@@ -1,0 +1,63 @@
+/*
+ * Flash of a PC as ROM, for guests whose memory is private
+ *
+ * A flash device is memory without a guest_memfd, and a device while it is
+ * written.  Such a guest gets what is in it as ROM, which is loaded, and made
+ * private, like other firmware.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "hw/boards.h"
+#include "hw/i386/flash-rom.h"
+#include "hw/loader.h"
+#include "system/block-backend.h"
+#include "system/blockdev.h"
+#include "system/confidential-guest-support.h"
+
+bool flash_is_rom(const MachineState *machine)
+{
+    return machine->cgs && machine->cgs->flash_is_rom;
+}
+
+/* No device has it, which is an error for a drive of its type. */
+static void let_go(BlockBackend *blk)
+{
+    DriveInfo *drive = blk_legacy_dinfo(blk);
+
+    if (drive) {
+        drive->type = IF_NONE;
+    }
+}
+
+bool flash_rom_init(BlockBackend *blk, MemoryRegion *parent, hwaddr gpa,
+                    uint64_t size, Error **errp)
+{
+    ERRP_GUARD();
+    MemoryRegion *rom = g_new0(MemoryRegion, 1);
+    g_autofree char *name = g_strdup_printf("flash@0x%" HWADDR_PRIx, gpa);
+    g_autofree char *data = g_malloc(size);
+    int ret;
+
+    if (blk_supports_write_perm(blk)) {
+        error_setg(errp, "flash '%s' is writable, but the machine's "
+                   "confidential guest has flash as ROM", blk_name(blk));
+        error_append_hint(errp, "Add readonly=on to its drive.\n");
+        return false;
+    }
+    ret = blk_pread(blk, 0, size, data, 0);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "cannot read flash '%s'", blk_name(blk));
+        return false;
+    }
+    if (!memory_region_init_ram_guest_memfd(rom, NULL, name, size, errp)) {
+        return false;
+    }
+    let_go(blk);
+    memory_region_set_readonly(rom, true);
+    memory_region_add_subregion(parent, gpa, rom);
+    rom_add_blob_fixed(name, data, size, gpa);
+    return true;
+}

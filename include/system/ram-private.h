@@ -1,0 +1,47 @@
+/*
+ * Accesses of QEMU itself to memory that is private in place
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef SYSTEM_RAM_PRIVATE_H
+#define SYSTEM_RAM_PRIVATE_H
+
+#include "system/ramblock.h"
+
+/**
+ * ram_is_private: whether QEMU cannot reach memory, as a part of it is private
+ * @rb: RAMBlock of any kind
+ * @offset: within @rb, in bytes
+ * @size: in bytes
+ *
+ * Context: RCU read lock.  The answer may be out of date at once.
+ */
+bool ram_is_private(RAMBlock *rb, uint64_t offset, uint64_t size);
+
+/**
+ * ram_private_stand_in: let an access to private memory go on
+ * @host: address that caused a SIGBUS
+ *
+ * A page of zeros stands in for the private page, so that what is read is zero
+ * and what is written is lost, as for a device whose access to memory fails.
+ * ram_private_end() ends that.
+ *
+ * Context: handler of a SIGBUS that the thread caused itself; must not be
+ * within ram_block_attributes_lock().
+ *
+ * Return: whether the access can be tried again.
+ */
+bool ram_private_stand_in(void *host);
+
+/**
+ * ram_private_end: let QEMU see memory that is shared now
+ * @rb: RAMBlock that is converted in place
+ * @offset: within @rb, in bytes, a multiple of the host's page size
+ * @size: in bytes, likewise
+ *
+ * Context: within ram_block_attributes_lock().
+ */
+void ram_private_end(RAMBlock *rb, uint64_t offset, uint64_t size);
+
+#endif
