@@ -38,7 +38,8 @@ static void try_range(uint64_t gpa, uint64_t size)
     check_pages(AREA, gpa, PRIVATE);
     check_pages(end, AREA_END, PRIVATE);
     ask_host("seen %x %x %x", gpa, end, (uint64_t)SHARED);
-    ask_host("hidden %x %x %x", AREA, AREA_END, (uint64_t)PRIVATE);
+    ask_host("hidden %x %x %x", AREA, gpa, (uint64_t)PRIVATE);
+    ask_host("hidden %x %x %x", end, AREA_END, (uint64_t)PRIVATE);
 
     must_convert(gpa, size, true);
     write_pages(gpa, end, AGAIN);

@@ -1,5 +1,6 @@
 /*
- * A guest that resets the machine, and finds its memory as at first
+ * A guest that resets the machine, and finds its memory as at first, with what
+ * QEMU loads there
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,8 +9,14 @@
 
 #define AREA        (16 * MIB)
 #define AREA_END    (24 * MIB)
+#define IMAGE       (28 * MIB)          /* QEMU loads a word to here */
+#define IMAGE_WORD  0x1122334455667788
 
-enum { RESETS = 50, SEED = 0x55 };
+#ifndef RESETS
+#define RESETS 50
+#endif
+
+enum { SEED = 0x55 };
 
 static void check_zero(void)
 {
@@ -20,11 +27,26 @@ static void check_zero(void)
     }
 }
 
+static void check_image(void)
+{
+    if (*word(IMAGE) != IMAGE_WORD) {
+        fail("the image is %x", *word(IMAGE));
+    }
+    *word(IMAGE) = 0;
+}
+
+/* The firmware is no ROM for the guest, but is loaded again. */
+static void spoil_firmware(void)
+{
+    *word(4096 * MIB - 64 * KIB) = ~0ull;
+}
+
 int guest_main(void)
 {
     uint64_t resets = count_boots() - 1;
 
     check_zero();
+    check_image();
     /* Private again, although the last one left half of it shared. */
     write_pages(AREA, AREA_END, SEED);
     ask_host("hidden %x %x %x", AREA, AREA_END, (uint64_t)SEED);
@@ -35,5 +57,6 @@ int guest_main(void)
     if (resets == RESETS) {
         return 0;
     }
+    spoil_firmware();
     reset(resets % 3);
 }

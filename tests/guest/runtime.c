@@ -15,6 +15,9 @@ enum {
     APIC_BASE = 0x1b, X2APIC_ID = 0x802, X2APIC_SVR = 0x80f, X2APIC_ICR = 0x830,
     TRAMPOLINE = 0x8000,
     HC_MAP_GPA_RANGE = 12, MAP_PRIVATE = 1 << 4,
+    PCI_ADDRESS = 0xcf8, PCI_DATA = 0xcfc,
+    HOTPLUG = 0xa00, HOTPLUG_FLAGS = HOTPLUG + 0x14,
+    INSERTED = 2, REMOVE = 4, EJECT = 8,
 };
 
 #define APIC_ENABLED    0xc00u          /* as x2APIC */
@@ -51,6 +54,19 @@ static uint8_t in8(uint16_t port)
 static void out16(uint16_t port, uint16_t value)
 {
     asm volatile("outw %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static void out32(uint16_t port, uint32_t value)
+{
+    asm volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static uint32_t in32(uint16_t port)
+{
+    uint32_t value;
+
+    asm volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
 }
 
 static uint64_t rdmsr(uint32_t msr)
@@ -162,12 +178,17 @@ void check_pages(uint64_t gpa, uint64_t end, uint64_t seed)
     }
 }
 
+/* Asked once, as it is an exit. */
 static bool is_amd(void)
 {
+    static enum { UNKNOWN, AMD, OTHER } vendor;
     uint32_t eax = 0, ebx, ecx, edx;
 
-    asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx));
-    return ecx == 0x444d4163;           /* "cAMD" */
+    if (vendor == UNKNOWN) {
+        asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx));
+        vendor = ecx == 0x444d4163 ? AMD : OTHER;       /* "cAMD" */
+    }
+    return vendor == AMD;
 }
 
 int64_t convert_pages(uint64_t gpa, uint64_t pages, bool private)
@@ -188,6 +209,45 @@ int64_t convert_pages(uint64_t gpa, uint64_t pages, bool private)
 int64_t convert(uint64_t gpa, uint64_t size, bool private)
 {
     return convert_pages(gpa, size / PAGE, private);
+}
+
+static void pci_select(unsigned int device, unsigned int reg)
+{
+    out32(PCI_ADDRESS, 1u << 31 | device << 11 | (reg & ~3u));
+}
+
+uint32_t pci_read32(unsigned int device, unsigned int reg)
+{
+    pci_select(device, reg);
+    return in32(PCI_DATA);
+}
+
+void pci_write32(unsigned int device, unsigned int reg, uint32_t value)
+{
+    pci_select(device, reg);
+    out32(PCI_DATA, value);
+}
+
+void pci_write8(unsigned int device, unsigned int reg, uint8_t value)
+{
+    pci_select(device, reg);
+    out8(PCI_DATA + (reg & 3), value);
+}
+
+/* See QEMU's docs/specs/acpi_mem_hotplug.rst. */
+void eject_memory(void)
+{
+    uint8_t flags;
+
+    out32(HOTPLUG, 0);
+    flags = in8(HOTPLUG_FLAGS);
+    if (flags & INSERTED) {
+        out8(HOTPLUG_FLAGS, INSERTED);
+    }
+    if (flags & REMOVE) {
+        out8(HOTPLUG_FLAGS, REMOVE);
+        out8(HOTPLUG_FLAGS, EJECT);
+    }
 }
 
 unsigned int nr_cpus(void)
@@ -270,10 +330,14 @@ static void start_others(void)
 
 void runtime_main(unsigned int cpu)
 {
+    int status;
+
     enable_apic();
     if (cpu) {
         serve(cpu);
     }
     start_others();
-    end(guest_main());
+    status = guest_main();
+    ask_host("map");
+    end(status);
 }

@@ -16,7 +16,7 @@
 #define MIB     (1024 * KIB)
 
 /* errno that hypercalls return, negative */
-enum { EINVAL = 22 };
+enum { EAGAIN = 11, EINVAL = 22 };
 
 /* Where guests' own memory ends; what is behind it is theirs to convert. */
 #define FREE_MEMORY (2 * MIB)
@@ -83,6 +83,14 @@ unsigned int count_boots(void);
  * @how: 0 by the chipset, 1 by the keyboard controller, 2 by a triple fault
  */
 void reset(unsigned int how) __attribute__((noreturn));
+
+/* Registers of PCI devices on the first bus; function 0. */
+uint32_t pci_read32(unsigned int device, unsigned int reg);
+void pci_write32(unsigned int device, unsigned int reg, uint32_t value);
+void pci_write8(unsigned int device, unsigned int reg, uint8_t value);
+
+/* Lets go of memory in the first slot, if the host has asked to. */
+void eject_memory(void);
 
 /* A word in each page that tells where it is and who wrote it. */
 static inline uint64_t pattern(uint64_t gpa, uint64_t seed)

@@ -33,7 +33,11 @@ asm(".pushsection .rodata\n"
     LABEL("mmio")
     "    movl $0x11223344, 0x1000(%ebx)\n"
     "    out %al, $0x10\n"
+    /* The hypervisor intercepts writes to CR0 that change what matters. */
     LABEL("cr")
+    "    mov %cr0, %edi\n"
+    "    or $0x40000000, %edi\n"
+    "    mov %edi, %cr0\n"
     "    mov %cr4, %esi\n"
     "    or $0x80, %esi\n"
     "    mov %esi, %cr4\n"

@@ -21,6 +21,7 @@ enum { RUNS = 200000, HLT = 0xf4 };
 #define GDT             (2 * PAGE)
 #define MMIO_GPA        0xe0000000ul
 #define NO_HYPERCALL    (-1000)         /* -KVM_ENOSYS */
+#define CR0_CD          0x40000000ul
 #define CR4_PGE         0x80ul
 
 static bool stop;
@@ -267,7 +268,8 @@ static void test_registers(void)
 
     private_create(&g);
     r = run_private(&g, emu_cr, 0, 0);
-    check(!r && (get_sregs(&g.vm).cr4 & CR4_PGE), "%d", r);
+    check(!r && (get_sregs(&g.vm).cr4 & CR4_PGE) &&
+          (get_sregs(&g.vm).cr0 & CR0_CD), "%d", r);
     check(!ioctl(g.vm.vcpu[0], KVM_SET_GUEST_DEBUG, &debug), "debugging");
     r = run_private(&g, emu_dr, 0, 0x12345000);
     regs = get_regs(&g.vm);

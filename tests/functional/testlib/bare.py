@@ -5,10 +5,13 @@ SPDX-License-Identifier: GPL-2.0-or-later
 
 import functools
 import mmap
+import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
 
+from .pin import Pin
 from .tap import expect, say
 from .vm import TOP, VM, allocated
 
@@ -17,19 +20,27 @@ FLAGS = ('-O2 -Wall -ffreestanding -fno-stack-protector -fno-pic -no-pie '
          '-mgeneral-regs-only -mno-red-zone -nostdlib -static '
          '-Wl,--build-id=none,-z,noexecstack,--no-warn-rwx-segments').split()
 PAGE = mmap.PAGESIZE
+HUGE_PAGE = 2 << 20
+LARGE = 64 << 20
 WORD = (1 << 64) - 1
 CONFIDENTIAL = ('-object', 'sw-protected-guest,id=cg0',
                 '-machine', 'confidential-guest-support=cg0')
+IN_PLACE = Path('/sys/module/kvm/parameters/gmem_in_place_conversion')
+
+
+def in_place():
+    """Return whether KVM converts memory in place."""
+    return IN_PLACE.exists() and IN_PLACE.read_text('utf-8').strip() == 'Y'
 
 
 @functools.cache
-def firmware(name):
+def firmware(name, *flags):
     """Compile a guest; return the file with it."""
     file = tempfile.NamedTemporaryFile()
     with tempfile.NamedTemporaryFile() as elf:
         subprocess.run(
-            ['gcc', *FLAGS, f'-Wl,-T,{SOURCES}/guest.lds', '-o', elf.name,
-             SOURCES / 'start.S', SOURCES / 'runtime.c',
+            ['gcc', *FLAGS, *flags, f'-Wl,-T,{SOURCES}/guest.lds', '-o',
+             elf.name, SOURCES / 'start.S', SOURCES / 'runtime.c',
              SOURCES / f'{name}.c'], check=True)
         subprocess.run(['objcopy', '-O', 'binary', elf.name, file.name],
                        check=True)
@@ -44,34 +55,100 @@ def pattern(gpa, seed):
 class BareGuest(VM):
     """A VM that runs one guest of tests/guest."""
 
-    def __init__(self, name, *args, cpus=1):
+    confidential = CONFIDENTIAL
+
+    def __init__(self, name, *args, cpus=1, flags=()):
         super().__init__(
-            '-cpu', 'host', '-smp', str(cpus), '-bios', firmware(name).name,
-            '-device', 'isa-debug-exit,iobase=0xf4', *CONFIDENTIAL, *args)
+            '-cpu', 'host', '-smp', str(cpus),
+            *self.load(firmware(name, *flags).name),
+            '-device', 'isa-debug-exit,iobase=0xf4', *self.confidential,
+            *args)
         self.socket = self.channel('console')
         self.console = self.socket.makefile('r', errors='replace')
         self.args += ['-serial', 'chardev:console']
+        self.answers = 0
         self.allocated = []
+        self.pin = None
+
+    def load(self, file):
+        """Return arguments for firmware."""
+        return '-bios', file
+
+    def host_address(self, gpa):
+        """Return where QEMU has mapped guest memory."""
+        text = self.hmp(f'gpa2hva {gpa:#x}')
+        return int(re.search(r' is (0x[0-9a-f]+)', text)[1], 16)
+
+    def read_words(self, address, size, step=PAGE):
+        """Return the first word of each page of QEMU, None where it has none.
+
+        This touches the pages as QEMU would, but with no harm to it.
+        """
+        words = []
+        memory = os.open(f'/proc/{self.pid}/mem', os.O_RDONLY)
+        for offset in range(0, size, step):
+            try:
+                data = os.pread(memory, 8, address + offset)
+            except OSError:
+                data = None
+            words.append(data and int.from_bytes(data, 'little'))
+        os.close(memory)
+        return words
 
     def words(self, start, end):
-        """Return the first word of each page, as the host has it."""
-        with tempfile.NamedTemporaryFile() as file:
-            self.cmd('pmemsave', val=start, size=end - start,
-                     filename=file.name)
-            data = Path(file.name).read_bytes()
-        return [int.from_bytes(data[at:at + 8], 'little')
-                for at in range(0, len(data), PAGE)]
+        """Return the first word of each page of guest memory."""
+        words = []
+        while start < end:
+            # No two parts of memory meet within a huge page.
+            part_end = min(end, (start | HUGE_PAGE - 1) + 1)
+            words += self.read_words(self.host_address(start),
+                                     part_end - start)
+            start = part_end
+        return words
 
-    def answer(self, question):
-        """Look at what a guest says of its memory, and agree to it."""
-        what, *numbers = question.split()
-        start, end, seed = (int(each, 16) for each in numbers)
-        wanted = what == 'seen'
+    def check_map(self):
+        """In place, what is private for QEMU is private for the kernel."""
+        blocks = dict(re.findall(r'^ *(\S+) .* (0x[0-9a-f]+) +r[ow]\s*$',
+                                 self.hmp('info ramblock'), re.M))
+        for info in self.cmd('query-guest-memfd', map=True):
+            expect(info['mode'], 'in-place' if in_place() else 'separate')
+            for part in info['map'] if in_place() else ():
+                start = int(blocks[info['id']], 16) + part['offset']
+                # Of a large part, which no guest has looked at, some pages do.
+                step = PAGE if part['size'] <= LARGE else 61 * PAGE
+                words = self.read_words(start, part['size'], step)
+                expect({word is None for word in words}, {part['private']})
+
+    def sights(self, word, wanted):
+        """Return what a page can be called in which there is such a word."""
+        if word == wanted:
+            return ['seen']
+        return ['hidden'] if word is None or not in_place() else []
+
+    def check_words(self, what, start, end, seed):
+        """Look at what a guest says of its memory."""
         for page, word in enumerate(self.words(start, end)):
             gpa = start + page * PAGE
-            if (word == pattern(gpa, seed)) != wanted:
-                raise AssertionError(f'page {gpa:#x} is not {what}: {word:#x}')
-        self.allocated.append(allocated())
+            if what not in self.sights(word, pattern(gpa, seed)):
+                raise AssertionError(f'page {gpa:#x} is not {what}: {word}')
+
+    def answer(self, question):
+        """Do what a guest asks for."""
+        what, *numbers = question.split()
+        if what == 'map':
+            self.check_map()
+        elif what == 'pin':
+            self.pin = Pin(self.pid, self.host_address(int(numbers[0], 16)))
+        elif what == 'unpin':
+            self.pin.release()
+        else:
+            self.check_words(what, *(int(each, 16) for each in numbers))
+            self.allocated.append(allocated())
+        self.agree()
+
+    def agree(self):
+        """Let the guest go on."""
+        self.answers += 1
         self.socket.sendall(b'y')
 
     def run(self):

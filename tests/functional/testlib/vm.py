@@ -107,59 +107,17 @@ def await_allocated(size):
         time.sleep(0.01)
 
 
-class VM:
-    """A QEMU with KVM and no devices but those asked for.
+class Monitor:
+    """One end of a QMP connection."""
 
-    QEMU's own Python package would do, but it takes seconds to load in the
-    emulator.
-    """
-
-    def __init__(self, *args):
-        self.args = ['-accel', 'kvm', '-nodefaults', '-display', 'none', *args]
-        self.channels = []
+    def __init__(self, connection):
+        self.monitor = connection.makefile('rw')
         self.events = []
-        self.process = None
-        self.monitor = self.channel('qmp').makefile('rw')
-        self.args += ['-mon', 'chardev=qmp,mode=control']
 
-    def channel(self, name):
-        """Give QEMU a character device; return its other end."""
-        ours, theirs = socket.socketpair()
-        self.channels.append(theirs)
-        self.args += ['-chardev', f'socket,id={name},fd={theirs.fileno()}']
-        return ours
-
-    def __enter__(self):
-        """Start QEMU."""
-        self.process = subprocess.Popen(
-            [QEMU, *self.args], stdin=subprocess.DEVNULL,
-            pass_fds=[each.fileno() for each in self.channels])
-        for each in self.channels:
-            each.close()
+    def greet(self):
+        """Begin, once QEMU runs."""
         self._receive()
         self.cmd('qmp_capabilities')
-        return self
-
-    def __exit__(self, *_):
-        """End QEMU if it runs."""
-        self.process.kill()
-        self.process.wait()
-
-    @property
-    def pid(self):
-        """The process's number."""
-        return self.process.pid
-
-    def quit(self):
-        """End QEMU in good order."""
-        self.cmd('quit')
-        self.await_end()
-
-    def await_end(self):
-        """Wait until QEMU ends, without an error."""
-        status = self.process.wait()
-        if status:
-            raise AssertionError(f'QEMU ended with status {status}')
 
     def _receive(self):
         """Read a message of the monitor."""
@@ -205,6 +163,64 @@ class VM:
             event = self.events.pop(0) if self.events else self._receive()
             if event['event'] == name and wanted(event.get('data')):
                 return event.get('data')
+
+
+class VM(Monitor):
+    """A QEMU with KVM and no devices but those asked for.
+
+    QEMU's own Python package would do, but it takes seconds to load in the
+    emulator.
+    """
+
+    def __init__(self, *args):
+        self.args = ['-accel', 'kvm', '-nodefaults', '-display', 'none', *args]
+        self.channels = []
+        self.process = None
+        super().__init__(self.monitor_channel('qmp'))
+
+    def channel(self, name):
+        """Give QEMU a character device; return its other end."""
+        ours, theirs = socket.socketpair()
+        self.channels.append(theirs)
+        self.args += ['-chardev', f'socket,id={name},fd={theirs.fileno()}']
+        return ours
+
+    def monitor_channel(self, name):
+        """Give QEMU a monitor; return its other end."""
+        ours = self.channel(name)
+        self.args += ['-mon', f'chardev={name},mode=control']
+        return ours
+
+    def __enter__(self):
+        """Start QEMU."""
+        self.process = subprocess.Popen(
+            [QEMU, *self.args], stdin=subprocess.DEVNULL,
+            pass_fds=[each.fileno() for each in self.channels])
+        for each in self.channels:
+            each.close()
+        self.greet()
+        return self
+
+    def __exit__(self, *_):
+        """End QEMU if it runs."""
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def pid(self):
+        """The process's number."""
+        return self.process.pid
+
+    def quit(self):
+        """End QEMU in good order."""
+        self.cmd('quit')
+        self.await_end()
+
+    def await_end(self):
+        """Wait until QEMU ends, without an error."""
+        status = self.process.wait()
+        if status:
+            raise AssertionError(f'QEMU ended with status {status}')
 
     def await_files(self, files):
         """Wait until QEMU's open files are these."""

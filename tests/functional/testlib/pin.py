@@ -1,0 +1,71 @@
+"""Hold a page of another process's memory, as something in the kernel would.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+
+import ctypes
+import mmap
+import os
+import re
+from pathlib import Path
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+PIDFD_GETFD = 438
+PAGE = mmap.PAGESIZE
+
+
+class IoVector(ctypes.Structure):
+    """struct iovec of the C library."""
+
+    _fields_ = [('base', ctypes.c_void_p), ('length', ctypes.c_size_t)]
+
+
+def called(result):
+    """Raise what a function of the C library failed with."""
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return result
+
+
+def find_file(pid, address):
+    """Return the inode behind a mapping, and the address's offset in it."""
+    for line in Path(f'/proc/{pid}/maps').read_text('utf-8').splitlines():
+        span, _, offset, _, inode, *_ = line.split()
+        start, end = (int(each, 16) for each in span.split('-'))
+        if start <= address < end:
+            return int(inode), int(offset, 16) + address - start
+    raise LookupError(f'process {pid} has nothing at {address:#x}')
+
+
+def find_descriptor(pid, inode):
+    """Return the number of a file descriptor of a process."""
+    for path in Path(f'/proc/{pid}/fd').iterdir():
+        if path.stat().st_ino == inode and re.search('kvm-gmem',
+                                                     os.readlink(path)):
+            return int(path.name)
+    raise LookupError(f'process {pid} has no file with inode {inode}')
+
+
+class Pin:
+    """A page of a guest_memfd that waits in a pipe to be read."""
+
+    def __init__(self, pid, address):
+        inode, offset = find_file(pid, address)
+        process = os.pidfd_open(pid)
+        file = called(LIBC.syscall(PIDFD_GETFD, process,
+                                   find_descriptor(pid, inode), 0))
+        memory = mmap.mmap(file, PAGE, offset=offset)
+        self.pipe = os.pipe()
+        view = ctypes.c_char.from_buffer(memory)
+        vector = IoVector(ctypes.addressof(view), PAGE)
+        called(LIBC.vmsplice(self.pipe[1], ctypes.byref(vector), 1, 0))
+        del view
+        memory.close()
+        os.close(file)
+        os.close(process)
+
+    def release(self):
+        """Let go of the page."""
+        for end in self.pipe:
+            os.close(end)

@@ -1,0 +1,73 @@
+/*
+ * A guest that wants memory private that is in use on the host
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "runtime.h"
+
+#define AREA        (16 * MIB)
+#define AREA_END    (24 * MIB)
+
+enum { SEED = 0x66 };
+
+static const uint64_t pinned[] = {
+    AREA, AREA + 5 * MIB + 3 * PAGE, AREA_END - PAGE,
+};
+
+static void must_give(int64_t wanted, uint64_t gpa, uint64_t size,
+                      bool private)
+{
+    int64_t ret = convert(gpa, size, private);
+
+    if (ret != wanted) {
+        fail("conversion of %x, size %x: %x", gpa, size, ret);
+    }
+}
+
+static void look(uint64_t gpa, uint64_t end, const char *what)
+{
+    check_pages(gpa, end, SEED);
+    ask_host("%s %x %x %x", what, gpa, end, (uint64_t)SEED);
+}
+
+/* All fails or all works, whatever part of the range is in use. */
+static void try_pinned(uint64_t page)
+{
+    must_give(0, AREA, AREA_END - AREA, false);
+    write_pages(AREA, AREA_END, SEED);
+    ask_host("pin %x", page);
+    must_give(-EAGAIN, page, PAGE, true);
+    must_give(-EAGAIN, AREA, AREA_END - AREA, true);
+    look(AREA, AREA_END, "seen");
+    ask_host("map");
+
+    ask_host("unpin");
+    must_give(0, AREA, AREA_END - AREA, true);
+    look(AREA, AREA_END, "hidden");
+    ask_host("map");
+}
+
+/* Pages beside it are not in use. */
+static void try_beside(uint64_t page)
+{
+    must_give(0, AREA, AREA_END - AREA, false);
+    write_pages(AREA, AREA_END, SEED);
+    ask_host("pin %x", page);
+    must_give(0, page - PAGE, PAGE, true);
+    must_give(0, page + PAGE, PAGE, true);
+    look(page - PAGE, page, "hidden");
+    look(page, page + PAGE, "seen");
+    look(page + PAGE, page + 2 * PAGE, "hidden");
+    ask_host("map");
+    ask_host("unpin");
+}
+
+int guest_main(void)
+{
+    for (int i = 0; i < sizeof(pinned) / sizeof(pinned[0]); i++) {
+        try_pinned(pinned[i]);
+    }
+    try_beside(pinned[1]);
+    return 0;
+}
