@@ -2,20 +2,17 @@
  * Plugin of QEMU's emulator: tells the lab how many instructions it ran.
  *
  * A program in the lab, or in a guest there, reads the number by
- * instructions_run().  On a noisy machine times say little, but instructions
- * are as good as the same each time.
+ * instructions_run() or user_instructions_run().  On a noisy machine times say
+ * little, but instructions are as good as the same each time.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#include <glib.h>
-#include <string.h>
-
-#include <qemu-plugin.h>
+#include "user-space.h"
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
-static qemu_plugin_u64 instructions;
+static qemu_plugin_u64 all, of_user_space;
 static struct qemu_plugin_register *rax;
 
 static void find_rax(qemu_plugin_id_t id, unsigned int vcpu)
@@ -32,47 +29,58 @@ static void find_rax(qemu_plugin_id_t id, unsigned int vcpu)
     }
 }
 
-static void tell(unsigned int vcpu, void *unused)
+static void tell(unsigned int vcpu, void *counter)
 {
-    uint64_t sum = qemu_plugin_u64_sum(instructions);
+    uint64_t sum = qemu_plugin_u64_sum(*(qemu_plugin_u64 *)counter);
     g_autoptr(GByteArray) value = g_byte_array_sized_new(sizeof(sum));
 
     g_byte_array_append(value, (const guint8 *)&sum, sizeof(sum));
     qemu_plugin_write_register(rax, value);
 }
 
-static bool asks(struct qemu_plugin_insn *insn)
+static void answer(struct qemu_plugin_insn *insn, const char *letters,
+                   qemu_plugin_u64 *counter)
 {
-    /* what instructions_run() has: nopl 0x6e756f63(%rax) */
-    static const uint8_t question[] = {
-        0x0f, 0x1f, 0x80, 0x63, 0x6f, 0x75, 0x6e
-    };
-    uint8_t bytes[sizeof(question)];
+    if (asks(insn, letters)) {
+        qemu_plugin_register_vcpu_insn_exec_cb(
+            insn, tell, QEMU_PLUGIN_CB_RW_REGS, counter);
+    }
+}
 
-    return qemu_plugin_insn_data(insn, bytes, sizeof(bytes)) ==
-           sizeof(bytes) && !memcmp(bytes, question, sizeof(bytes));
+static void count(struct qemu_plugin_insn *insn, qemu_plugin_u64 counter)
+{
+    qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(
+        insn, QEMU_PLUGIN_INLINE_ADD_U64, counter, 1);
 }
 
 static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
+    bool user_space = is_user_space(tb);
+
     for (size_t i = 0; i < qemu_plugin_tb_n_insns(tb); i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
 
-        qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(
-            insn, QEMU_PLUGIN_INLINE_ADD_U64, instructions, 1);
-        if (asks(insn)) {
-            qemu_plugin_register_vcpu_insn_exec_cb(
-                insn, tell, QEMU_PLUGIN_CB_RW_REGS, NULL);
+        count(insn, all);
+        if (user_space) {
+            count(insn, of_user_space);
         }
+        answer(insn, "coun", &all);
+        answer(insn, "user", &of_user_space);
     }
+}
+
+static qemu_plugin_u64 new_counter(void)
+{
+    return qemu_plugin_scoreboard_u64(
+        qemu_plugin_scoreboard_new(sizeof(uint64_t)));
 }
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id,
                                            const qemu_info_t *info,
                                            int argc, char **argv)
 {
-    instructions = qemu_plugin_scoreboard_u64(
-        qemu_plugin_scoreboard_new(sizeof(uint64_t)));
+    all = new_counter();
+    of_user_space = new_counter();
     qemu_plugin_register_vcpu_init_cb(id, find_rax);
     qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
     return 0;

@@ -9,6 +9,13 @@
 
 #include <stdint.h>
 
+/* Conversions between two marks of the guest tests/guest/timed.c */
+enum { PROFILED = 64 };
+
+/* What plugins know by its bytes; no compiler emits it. */
+#define ASK_EMULATOR(word, count) \
+    asm volatile("nopl " #word "(%%rax)" : "+a"(count) : : "memory")
+
 /**
  * instructions_run() - instructions that the emulator ran since it started
  *
@@ -20,9 +27,33 @@ static inline uint64_t instructions_run(void)
 {
     uint64_t count = 0;
 
-    /* no compiler emits it; the plugin knows it by its bytes */
-    asm volatile("nopl 0x6e756f63(%%rax)" : "+a"(count) : : "memory");
+    ASK_EMULATOR(0x6e756f63, count);
     return count;
+}
+
+/**
+ * user_instructions_run() - those of them that the lab's user space ran
+ *
+ * Return: the number, or 0 without the plugin count-instructions.
+ */
+static inline uint64_t user_instructions_run(void)
+{
+    uint64_t count = 0;
+
+    ASK_EMULATOR(0x72657375, count);
+    return count;
+}
+
+/**
+ * profile_mark() - have the plugin profile-instructions write down what ran
+ *
+ * That is the lab's user space since the last mark.
+ */
+static inline void profile_mark(void)
+{
+    uint64_t unused = 0;
+
+    ASK_EMULATOR(0x666f7270, unused);
 }
 
 #endif
