@@ -10,7 +10,7 @@ help: ## list the targets
 	@echo
 	@echo 'QEMU_SOURCE= and LINUX_SOURCE= take a tree or tarball of your own.'
 
-run: ## boot a Linux guest whose RAM is a guest_memfd, in the lab
+run: ## boot guests whose memory is private, in the lab
 	@scripts/run
 
 check: ## unit tests, qtests, style, documentation, lab scenarios
@@ -58,7 +58,7 @@ setup: ## install the Debian packages that are missing
 
 clean: ## remove what is built, but for work trees and the cache
 	rm -rf build/qemu build/asan build/bench build/each build/lab build/log \
-		build/qemu-system-x86_64*
+		build/qemu-bundle build/qemu-system-x86_64*
 
 .PHONY: help run check check-full check-debug bench lab qemu kernel \
 	kernel-debug docs tree linux-tree patches setup clean
