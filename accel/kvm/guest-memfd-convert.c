@@ -13,6 +13,7 @@
 #include "qapi/error.h"
 #include "qemu/bitmap.h"
 #include "qemu/error-report.h"
+#include "qemu/rcu.h"
 #include "exec/target_page.h"
 #include "hw/boards.h"
 #include "hw/qdev-core.h"
@@ -383,6 +384,11 @@ static int try_to_convert(const Request *request, bool last_try)
     Pieces pieces = {};
     int ret;
 
+    /*
+     * The view of memory in which regions are found stays as long, and with it
+     * a reference to each: the last one must not be dropped without the BQL.
+     */
+    RCU_READ_LOCK_GUARD();
     /* What is unplugged meanwhile loses its attributes after this. */
     ram_block_attributes_lock();
     ret = find_pieces(&pieces, request);
@@ -390,7 +396,6 @@ static int try_to_convert(const Request *request, bool last_try)
         ret = convert_pieces(&pieces, request->to_private, last_try);
     }
     ram_block_attributes_unlock();
-    /* Perhaps the last reference, and who frees memory takes the lock. */
     free_pieces(&pieces);
     return ret;
 }
@@ -521,6 +526,7 @@ void kvm_restore_memory_attributes(MemoryRegion *mr, hwaddr start,
     Piece piece = {
         .rb = rb, .start = start, .offset = offset, .size = size,
     };
+    Run run = {};
 
     if (qemu_ram_fd_is_guest_memfd(rb)) {
         return;
@@ -531,7 +537,15 @@ void kvm_restore_memory_attributes(MemoryRegion *mr, hwaddr start,
     bitmap_copy_with_src_offset(piece.changing, rb->attributes->bitmap,
                                 offset / page, size / page);
     bitmap_complement(piece.changing, piece.changing, size / page);
-    restore_states(&piece, true);
+    while (next_run(&piece, &run)) {
+        if (set_state(&piece, &run, true)) {
+            ram_block_attributes_set(rb->attributes, offset + run.offset,
+                                     run.size, true);
+            ram_block_attributes_notify_populate(rb->attributes,
+                                                 offset + run.offset,
+                                                 run.size);
+        }
+    }
     ram_block_attributes_unlock();
     g_free(piece.changing);
 }

@@ -33,7 +33,7 @@ static void pause(void)
     asm volatile("pause" : : : "memory");
 }
 
-static unsigned int read_once(unsigned int *value)
+unsigned int read_once(unsigned int *value)
 {
     return __atomic_load_n(value, __ATOMIC_SEQ_CST);
 }

@@ -75,6 +75,9 @@ void run_on_all(unsigned int cpus, void (*fn)(unsigned int cpu));
 /* The guest's number of processors, which QEMU has in its fw_cfg. */
 unsigned int nr_cpus(void);
 
+/* Reads what another processor writes. */
+unsigned int read_once(unsigned int *value);
+
 /* How often the machine was started or reset, this time included. */
 unsigned int count_boots(void);
 

@@ -119,15 +119,17 @@ static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
 }
 
 /* At start-up without memory there is no guest; later on it stops. */
-static void give_up(void)
+static void give_up(SwProtectedGuest *guest)
 {
-    if (!phase_check(PHASE_MACHINE_READY)) {
+    if (!guest->was_reset) {
         exit(1);
     }
-    vm_stop(RUN_STATE_INTERNAL_ERROR);
+    qemu_system_vmstop_request_prepare();
+    qemu_system_vmstop_request(RUN_STATE_INTERNAL_ERROR);
 }
 
-static void convert(hwaddr start, hwaddr size, bool to_private)
+static void convert(SwProtectedGuest *guest, hwaddr start, hwaddr size,
+                    bool to_private)
 {
     int ret = kvm_convert_memory(start, size, to_private);
 
@@ -138,7 +140,7 @@ static void convert(hwaddr start, hwaddr size, bool to_private)
                      HWADDR_PRIx ", %s for " TYPE_SW_PROTECTED_GUEST ": %s",
                      start, size, to_private ? "private" : "shared",
                      strerror(-ret));
-        give_up();
+        give_up(guest);
     }
 }
 
@@ -177,7 +179,7 @@ static bool find_next_image(hwaddr addr, hwaddr *start, hwaddr *end)
     return found;
 }
 
-static void make_private_around_images(Range *ram)
+static void make_private_around_images(SwProtectedGuest *guest, Range *ram)
 {
     hwaddr start = range_lob(ram), end = range_upb(ram) + 1, image, image_end;
 
@@ -187,14 +189,14 @@ static void make_private_around_images(Range *ram)
         }
         image = MAX(start, QEMU_ALIGN_DOWN(image, TARGET_PAGE_SIZE));
         if (start < image) {
-            convert(start, image - start, true);
+            convert(guest, start, image - start, true);
         }
         start = QEMU_ALIGN_UP(image_end, TARGET_PAGE_SIZE);
     }
 }
 
 /* Nobody can write to private memory that has a backing of its own. */
-static void make_private_by_address(void)
+static void make_private_by_address(SwProtectedGuest *guest)
 {
     g_autoptr(GArray) ram = g_array_new(false, false, sizeof(Range));
 
@@ -204,26 +206,27 @@ static void make_private_by_address(void)
         flatview_for_each_range(view, add_ram, ram);
     }
     for (int i = 0; i < ram->len; i++) {
-        make_private_around_images(&g_array_index(ram, Range, i));
+        make_private_around_images(guest, &g_array_index(ram, Range, i));
     }
 }
 
-static void make_all_private(void)
+static void make_all_private(SwProtectedGuest *guest)
 {
     if (!machine_converts_in_place(current_machine)) {
-        make_private_by_address();
+        make_private_by_address(guest);
     } else if (kvm_convert_all_in_place(true)) {
-        give_up();
+        give_up(guest);
     }
 }
 
 /* So that images can be written. */
-static void make_all_shared(void)
+static void make_all_shared(SwProtectedGuest *guest)
 {
     if (!machine_converts_in_place(current_machine)) {
-        convert(0, QEMU_ALIGN_DOWN(HWADDR_MAX, TARGET_PAGE_SIZE), false);
+        convert(guest, 0, QEMU_ALIGN_DOWN(HWADDR_MAX, TARGET_PAGE_SIZE),
+                false);
     } else if (kvm_convert_all_in_place(false)) {
-        give_up();
+        give_up(guest);
     }
 }
 
@@ -234,10 +237,8 @@ static bool is_converted_in_place(RAMBlock *rb)
 
 static int empty(RAMBlock *rb, void *opaque)
 {
-    if (is_converted_in_place(rb)) {
-        ram_block_discard_guest_memfd_range(rb, 0, rb->max_length);
-    }
-    return 0;
+    return is_converted_in_place(rb)
+        ? ram_block_discard_guest_memfd_range(rb, 0, rb->max_length) : 0;
 }
 
 static int preallocate_again(RAMBlock *rb, void *opaque)
@@ -260,10 +261,12 @@ static int preallocate_again(RAMBlock *rb, void *opaque)
  * What a guest had in its memory is not for the host, nor for the next guest.
  * Devices lose what they can reach before it is freed.
  */
-static void forget_all(void)
+static void forget_all(SwProtectedGuest *guest)
 {
-    make_all_private();
-    qemu_ram_foreach_block(empty, NULL);
+    make_all_private(guest);
+    if (qemu_ram_foreach_block(empty, NULL)) {
+        give_up(guest);
+    }
 }
 
 static void sw_protected_reset_enter(Object *obj, ResetType type)
@@ -271,16 +274,16 @@ static void sw_protected_reset_enter(Object *obj, ResetType type)
     SwProtectedGuest *guest = SW_PROTECTED_GUEST(obj);
 
     if (guest->was_reset && machine_converts_in_place(current_machine)) {
-        forget_all();
+        forget_all(guest);
     }
-    make_all_shared();
+    make_all_shared(guest);
 }
 
 static void sw_protected_reset_exit(Object *obj, ResetType type)
 {
     SwProtectedGuest *guest = SW_PROTECTED_GUEST(obj);
 
-    make_all_private();
+    make_all_private(guest);
     if (guest->was_reset) {
         qemu_ram_foreach_block(preallocate_again, NULL);
     }
