@@ -3,6 +3,8 @@
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 
+import functools
+import tempfile
 from pathlib import Path
 
 from .bare import BareGuest, in_place
@@ -79,14 +81,28 @@ def run_guest(name, page='4 KiB', cpus=1, where='', **options):
                 raise AssertionError('the host was never asked')
 
 
+@functools.cache
+def image_file():
+    """Return a file with the word that guest "reset" looks for."""
+    file = tempfile.NamedTemporaryFile()
+    file.write((0x1122334455667788).to_bytes(8, 'little'))
+    file.flush()
+    return file
+
+
+def image():
+    """Return arguments that load that word."""
+    return ('-device', f'loader,file={image_file().name},addr=0x1c00000,'
+            'force-raw=on')
+
+
 def run_resets(page, cpus, resets=RESETS, **options):
     """Memory is as at first after each reset, and no more than then."""
     with check(f'{resets} resets, {mode()}, pages of {page}, {cpus} '
                'processor(s)'):
         memory = main_ram(GUEST_MEMFD, 64, **pages_of(page), **options)
         with guest('reset', cpus=cpus, flags=(f'-DRESETS={resets}',),
-                   args=[*memory, '-device', 'loader,addr=0x1c00000,'
-                         'data=0x1122334455667788,data-len=8']) as each:
+                   args=[*memory, *image()]) as each:
             each.run()
             expect(len(each.allocated), resets + 1)
             expect_between(-1, each.allocated[-1] - each.allocated[0], 1)
