@@ -94,8 +94,9 @@ static void explain_refusal(uint64_t page_size, int err, Error **errp)
     } else if (!kvm_takes(FLAGS_SHARED, base)) {
         error_setg(errp, "KVM cannot share guest_memfd memory with this type "
                    "of VM (no GUEST_MEMFD_FLAG_INIT_SHARED)");
-        error_append_hint(errp, "It has private memory, which this kernel "
-                          "keeps apart from shared memory.\n");
+        error_append_hint(errp, "A VM with private memory needs another "
+                          "memory backend for its shared memory, for example "
+                          "memory-backend-memfd.\n");
     } else if (page_size != base &&
                !kvm_takes(FLAGS_SHARED | GUEST_MEMFD_FLAG_HUGETLB, page_size)) {
         error_setg_errno(errp, err, "KVM on this host has no huge pages for "
