@@ -14,7 +14,10 @@ build=$top/build
 cache=${GUEST_MEMFD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/qemu-guest-memfd}
 
 # Objects are cached by content, so a second clone compiles nothing again.
+# The compiler's own list of what a source includes serves for that: without
+# it ccache preprocesses each source once more, a third of a cold build.
 export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1
+export CCACHE_DEPEND=1
 export CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-8G}
 export LC_ALL=C.UTF-8
 
