@@ -83,14 +83,19 @@ static void add_piece(Pieces *pieces, const Piece *piece)
     g_array_append_vals(pieces->more, piece, 1);
 }
 
+static void free_changing(Piece *piece)
+{
+    if (piece->changing != &piece->few) {
+        g_free(piece->changing);
+    }
+}
+
 static void free_pieces(Pieces *pieces)
 {
     while (pieces->count) {
         Piece *piece = nth_piece(pieces, --pieces->count);
 
-        if (piece->changing != &piece->few) {
-            g_free(piece->changing);
-        }
+        free_changing(piece);
         memory_region_unref(piece->mr);
     }
     if (pieces->more) {
@@ -161,7 +166,7 @@ static int set_state_by_address(const Piece *piece, const Run *run,
 /* Tells KVM, then the bitmap what KVM has done, even if it is but a part. */
 static int set_state(const Piece *piece, const Run *run, bool private)
 {
-    return qemu_ram_fd_is_guest_memfd(piece->rb)
+    return ram_converts_in_place(piece->rb)
         ? set_state_in_place(piece, run, private)
         : set_state_by_address(piece, run, private);
 }
@@ -259,7 +264,7 @@ static void drop_other_side(const Piece *piece, bool to_private)
 {
     Run run = {};
 
-    if (qemu_ram_fd_is_guest_memfd(piece->rb)) {
+    if (ram_converts_in_place(piece->rb)) {
         return;
     }
     /* Huge pages of the shared side are set aside for it anyway. */
@@ -444,7 +449,7 @@ static int convert_block(RAMBlock *rb, void *opaque)
     };
     int ret;
 
-    if (rb->guest_memfd < 0 || !qemu_ram_fd_is_guest_memfd(rb)) {
+    if (!ram_converts_in_place(rb)) {
         return 0;
     }
     ret = convert(&request);
@@ -472,7 +477,7 @@ bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
         ram_block_attributes_set(rb->attributes, 0, rb->max_length, true);
         return true;
     }
-    if (!qemu_ram_fd_is_guest_memfd(rb)) {
+    if (!ram_converts_in_place(rb)) {
         return true;
     }
     ret = kvm_guest_memfd_convert(rb->guest_memfd, rb->page_size, 0,
@@ -510,7 +515,7 @@ int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags)
 void kvm_clear_memory_attributes(MemoryRegion *mr, hwaddr start, uint64_t size)
 {
     /* In place, they belong to the file. */
-    if (qemu_ram_fd_is_guest_memfd(mr->ram_block)) {
+    if (ram_converts_in_place(mr->ram_block)) {
         return;
     }
     ram_block_attributes_lock();
@@ -521,22 +526,18 @@ void kvm_clear_memory_attributes(MemoryRegion *mr, hwaddr start, uint64_t size)
 void kvm_restore_memory_attributes(MemoryRegion *mr, hwaddr start,
                                    uint64_t offset, uint64_t size)
 {
-    const size_t page = qemu_real_host_page_size();
     RAMBlock *rb = mr->ram_block;
     Piece piece = {
         .rb = rb, .start = start, .offset = offset, .size = size,
     };
     Run run = {};
 
-    if (qemu_ram_fd_is_guest_memfd(rb)) {
+    if (ram_converts_in_place(rb)) {
         return;
     }
-    piece.changing = bitmap_new(size / page);
     ram_block_attributes_lock();
-    /* Where there was no memslot, all is shared. */
-    bitmap_copy_with_src_offset(piece.changing, rb->attributes->bitmap,
-                                offset / page, size / page);
-    bitmap_complement(piece.changing, piece.changing, size / page);
+    /* Where there was no memslot, all is shared; so what is private changes. */
+    find_changing(&piece, false);
     while (next_run(&piece, &run)) {
         if (set_state(&piece, &run, true)) {
             ram_block_attributes_set(rb->attributes, offset + run.offset,
@@ -547,5 +548,5 @@ void kvm_restore_memory_attributes(MemoryRegion *mr, hwaddr start,
         }
     }
     ram_block_attributes_unlock();
-    g_free(piece.changing);
+    free_changing(&piece);
 }

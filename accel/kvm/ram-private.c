@@ -22,17 +22,12 @@
 /* Each is a mapping, of which a process may have some 65,000. */
 enum { MAX_STAND_INS = 1024 };
 
-static bool is_converted_in_place(RAMBlock *rb)
-{
-    return rb->guest_memfd >= 0 && qemu_ram_fd_is_guest_memfd(rb);
-}
-
 bool ram_is_private(RAMBlock *rb, uint64_t offset, uint64_t size)
 {
     const size_t page = qemu_real_host_page_size();
     unsigned long end = DIV_ROUND_UP(offset + size, page);
 
-    if (!is_converted_in_place(rb) ||
+    if (!ram_converts_in_place(rb) ||
         find_next_zero_bit(rb->attributes->bitmap, end, offset / page) >= end) {
         return false;
     }
@@ -108,7 +103,7 @@ bool ram_private_stand_in(void *host)
 
     RCU_READ_LOCK_GUARD();
     rb = qemu_ram_block_from_host(host, false, &offset);
-    if (!rb || !is_converted_in_place(rb)) {
+    if (!rb || !ram_converts_in_place(rb)) {
         return false;
     }
     offset = QEMU_ALIGN_DOWN(offset, page);

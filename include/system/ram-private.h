@@ -7,7 +7,19 @@
 #ifndef SYSTEM_RAM_PRIVATE_H
 #define SYSTEM_RAM_PRIVATE_H
 
+#include "exec/cpu-common.h"
 #include "system/ramblock.h"
+
+/**
+ * ram_converts_in_place: whether private and shared memory are the same file
+ * @rb: RAMBlock of any kind
+ *
+ * If not, it has no private memory, or that has a backing of its own.
+ */
+static inline bool ram_converts_in_place(RAMBlock *rb)
+{
+    return rb->guest_memfd >= 0 && qemu_ram_fd_is_guest_memfd(rb);
+}
 
 /**
  * ram_is_private: whether QEMU cannot reach memory, as a part of it is private

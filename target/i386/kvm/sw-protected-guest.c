@@ -26,7 +26,7 @@
 #include "system/hostmem.h"
 #include "system/kvm.h"
 #include "system/kvm-guest-memfd.h"
-#include "system/ramblock.h"
+#include "system/ram-private.h"
 #include "system/reset.h"
 #include "system/runstate.h"
 #include "../confidential-guest.h"
@@ -230,14 +230,9 @@ static void make_all_shared(SwProtectedGuest *guest)
     }
 }
 
-static bool is_converted_in_place(RAMBlock *rb)
-{
-    return rb->guest_memfd >= 0 && qemu_ram_fd_is_guest_memfd(rb);
-}
-
 static int empty(RAMBlock *rb, void *opaque)
 {
-    return is_converted_in_place(rb)
+    return ram_converts_in_place(rb)
         ? ram_block_discard_guest_memfd_range(rb, 0, rb->max_length) : 0;
 }
 
@@ -246,7 +241,7 @@ static int preallocate_again(RAMBlock *rb, void *opaque)
     HostMemoryBackend *backend;
     Error *err = NULL;
 
-    if (!is_converted_in_place(rb) || !is_of_backend(rb->mr)) {
+    if (!ram_converts_in_place(rb) || !is_of_backend(rb->mr)) {
         return 0;
     }
     backend = MEMORY_BACKEND(rb->mr->owner);
