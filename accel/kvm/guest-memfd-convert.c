@@ -503,6 +503,10 @@ int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags)
         return 0;
     }
     ret = kvm_convert_memory(start, size, flags & KVM_MEMORY_EXIT_FLAG_PRIVATE);
+    /* The guest makes the access again, until nothing holds the memory. */
+    if (ret == -EAGAIN) {
+        return 0;
+    }
     if (ret) {
         error_report("guest memory at 0x%" HWADDR_PRIx ", size 0x%" HWADDR_PRIx
                      ", cannot become %s as an access wants: %s", start, size,

@@ -7,13 +7,13 @@
  */
 
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "kvm-abi.h"
+#include "next-ioctl.h"
 
 static bool takes(const struct create_guest_memfd *args)
 {
@@ -29,7 +29,6 @@ static bool takes(const struct create_guest_memfd *args)
 
 int ioctl(int fd, unsigned long request, ...)
 {
-    int (*next)(int, unsigned long, ...) = dlsym(RTLD_NEXT, "ioctl");
     va_list list;
     void *arg;
 
@@ -39,5 +38,5 @@ int ioctl(int fd, unsigned long request, ...)
     if (request == CREATE_GUEST_MEMFD && !takes(arg)) {
         return -1;
     }
-    return next(fd, request, arg);
+    return next_ioctl(fd, request, arg);
 }

@@ -14,7 +14,6 @@
  */
 
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -23,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "kvm-abi.h"
+#include "next-ioctl.h"
 
 #define PAGE            4096ul
 #define MOST_AT_ONCE    (8 * PAGE)
@@ -89,16 +89,6 @@ static const char *const tdx_names[] = {
 static struct region2 slots[MAX_SLOTS];
 static unsigned long vm_type;
 
-static int next(int fd, unsigned long request, void *arg)
-{
-    static int (*ioctl)(int, unsigned long, ...);
-
-    if (!ioctl) {
-        ioctl = dlsym(RTLD_NEXT, "ioctl");
-    }
-    return ioctl(fd, request, arg);
-}
-
 static void __attribute__((format(printf, 1, 2))) record(const char *text, ...)
 {
     static int fd = -1;
@@ -121,16 +111,16 @@ static void __attribute__((format(printf, 1, 2))) record(const char *text, ...)
 static int create_vm(int fd, unsigned long request, unsigned long type)
 {
     if (type != VM_TYPE_SNP && type != VM_TYPE_TDX) {
-        return next(fd, request, (void *)type);
+        return next_ioctl(fd, request, (void *)type);
     }
     vm_type = type;
-    return next(fd, request, (void *)VM_TYPE_SW_PROTECTED);
+    return next_ioctl(fd, request, (void *)VM_TYPE_SW_PROTECTED);
 }
 
 static int create_file(int fd, unsigned long request,
                        struct create_guest_memfd *args)
 {
-    int ret = next(fd, request, args);
+    int ret = next_ioctl(fd, request, args);
 
     record("KVM_CREATE_GUEST_MEMFD size=0x%lx flags=0x%lx fd=%d\n", args->size,
            args->flags, ret);
@@ -139,7 +129,7 @@ static int create_file(int fd, unsigned long request,
 
 static int set_slot(int fd, unsigned long request, struct region2 *args)
 {
-    int ret = next(fd, request, args);
+    int ret = next_ioctl(fd, request, args);
 
     if (ret || !(args->flags & MEM_GUEST_MEMFD)) {
         return ret;
@@ -154,7 +144,7 @@ static int set_slot(int fd, unsigned long request, struct region2 *args)
 static int set_attributes(int fd, unsigned long request,
                           struct attributes *args)
 {
-    int ret = next(fd, request, args);
+    int ret = next_ioctl(fd, request, args);
 
     record("KVM_SET_MEMORY_ATTRIBUTES gpa=0x%lx size=0x%lx attributes=0x%lx "
            "ret=%d\n", args->address, args->size, args->attributes, ret);
@@ -164,7 +154,7 @@ static int set_attributes(int fd, unsigned long request,
 static int set_attributes2(int fd, unsigned long request,
                            struct attributes2 *args)
 {
-    int ret = next(fd, request, args);
+    int ret = next_ioctl(fd, request, args);
 
     record("KVM_SET_MEMORY_ATTRIBUTES2 fd=%d offset=0x%lx size=0x%lx "
            "attributes=0x%lx ret=%d\n", fd, args->offset, args->size,
@@ -191,7 +181,7 @@ static void set_private(uint64_t gpa, bool private)
         .attributes = private ? ATTRIBUTE_PRIVATE : 0,
     };
 
-    if (next(slot->guest_memfd, SET_ATTRIBUTES2, &args)) {
+    if (next_ioctl(slot->guest_memfd, SET_ATTRIBUTES2, &args)) {
         abort();
     }
 }
@@ -274,7 +264,7 @@ static int get_attribute(int fd, unsigned long request,
                          struct kvm_device_attr *args)
 {
     if (args->group != GRP_SEV) {
-        return next(fd, request, args);
+        return next_ioctl(fd, request, args);
     }
     *(uint64_t *)args->addr = 0;
     return 0;
@@ -282,7 +272,7 @@ static int get_attribute(int fd, unsigned long request,
 
 static int check_extension(int fd, unsigned long request, long capability)
 {
-    int ret = next(fd, request, (void *)capability);
+    int ret = next_ioctl(fd, request, (void *)capability);
 
     if (capability == CAP_VM_TYPES) {
         ret |= 1 << VM_TYPE_SNP | 1 << VM_TYPE_TDX;
@@ -318,6 +308,6 @@ int ioctl(int fd, unsigned long request, ...)
     case SEV_ISSUE_CMD:
         return 0;
     default:
-        return next(fd, request, arg);
+        return next_ioctl(fd, request, arg);
     }
 }

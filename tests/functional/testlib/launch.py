@@ -9,9 +9,7 @@ SPDX-License-Identifier: GPL-2.0-or-later
 
 import functools
 import itertools
-import os
 import struct
-import subprocess
 import tempfile
 import uuid
 from collections import defaultdict
@@ -20,7 +18,7 @@ from pathlib import Path
 
 from .bare import BareGuest, firmware
 from .tap import expect
-from .vm import GUEST_MEMFD, TOP, main_ram, start_refused
+from .vm import GUEST_MEMFD, main_ram, preloaded, start_refused
 
 PAGE = 4096
 ROM_SIZE = 64 << 10
@@ -97,9 +95,9 @@ def put(image, at, data):
 
 
 @functools.cache
-def launch_firmware():
-    """Compile the guest, and add the tables; return the file with it."""
-    image = bytearray(Path(firmware('launched').name).read_bytes())
+def launch_firmware(name='launched', *flags):
+    """Compile a guest, and add the tables; return the file with it."""
+    image = bytearray(Path(firmware(name, *flags).name).read_bytes())
     expect(len(image), ROM_SIZE)
     put(image, SEV_AT, sev_metadata())
     put(image, TDX_AT, tdx_metadata())
@@ -115,26 +113,13 @@ def launch_firmware():
     return file
 
 
-@functools.cache
-def recorder():
-    """Compile what is preloaded; return the file."""
-    file = tempfile.NamedTemporaryFile(suffix='.so')
-    subprocess.run(['gcc', '-shared', '-fPIC', '-O2', '-Wall', '-o', file.name,
-                    TOP / 'tests/kernel/record-launch.c'], check=True)
-    return file
-
-
 @contextmanager
-def recorded(**variables):
+def recorded(*more, **variables):
     """Let QEMU see the other KVM; give the file that has the record."""
-    with tempfile.NamedTemporaryFile() as file:
-        variables.update(LD_PRELOAD=recorder().name, LAUNCH_RECORD=file.name)
-        os.environ.update(variables)
-        try:
-            yield Path(file.name)
-        finally:
-            for name in variables:
-                del os.environ[name]
+    with tempfile.NamedTemporaryFile() as file, \
+            preloaded('record-launch', *more, LAUNCH_RECORD=file.name,
+                      **variables):
+        yield Path(file.name)
 
 
 def launch_args(kind, image=None):

@@ -1,0 +1,81 @@
+/*
+ * A guest whose accesses say what they take a page for
+ *
+ * With CONVERTS=0, such accesses are not to convert anything; with LOST=1, it
+ * accesses what is no memory as private.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "runtime.h"
+
+#define AREA        (16 * MIB)
+#define END         (AREA + 16 * PAGE)
+#define HOLE        (3072 * MIB)        /* nothing is there with little RAM */
+
+#ifndef CONVERTS
+#define CONVERTS    1
+#endif
+#ifndef LOST
+#define LOST        0
+#endif
+
+enum { SEED = 0x77, FAULT_PORT = 0xf8 };
+
+/* What tests/kernel/fault-exits.c makes an exit of. */
+static void access_as(uint64_t page, bool private)
+{
+    uint32_t value = page | private;
+
+    asm volatile("outl %0, %w1" : : "a"(value), "Nd"(FAULT_PORT) : "memory");
+}
+
+static void look(uint64_t gpa, bool private)
+{
+    check_pages(gpa, gpa + PAGE, SEED);
+    ask_host(private ? "hidden %x %x %x" : "seen %x %x %x", gpa, gpa + PAGE,
+             (uint64_t)SEED);
+}
+
+/* One page after the other, neighbours differ meanwhile. */
+static void access_all(bool private)
+{
+    for (uint64_t gpa = AREA; gpa < END; gpa += PAGE) {
+        bool was_private = CONVERTS ? !private : true;
+
+        look(gpa, was_private);
+        access_as(gpa, private);
+        look(gpa, CONVERTS ? private : true);
+        /* It is so already: another processor was faster. */
+        access_as(gpa, private);
+    }
+    ask_host("map");
+}
+
+/* What the host holds stays shared, and costs the guest time only. */
+static void try_pinned(void)
+{
+    access_as(AREA, false);
+    ask_host("pin %x", AREA);
+    access_as(AREA, true);
+    look(AREA, false);
+    ask_host("map");
+    ask_host("unpin");
+    access_as(AREA, true);
+    look(AREA, true);
+}
+
+int guest_main(void)
+{
+    if (LOST) {
+        access_as(HOLE, true);
+        fail("it is still there");
+    }
+    write_pages(AREA, END, SEED);
+    access_all(false);
+    access_all(true);
+    if (CONVERTS) {
+        try_pinned();
+    }
+    return 0;
+}
