@@ -16,7 +16,7 @@
 #define MIB     (1024 * KIB)
 
 /* errno that hypercalls return, negative */
-enum { EAGAIN = 11, EINVAL = 22 };
+enum { EAGAIN = 11, ENOMEM = 12, EINVAL = 22 };
 
 /* Where guests' own memory ends; what is behind it is theirs to convert. */
 #define FREE_MEMORY (2 * MIB)
