@@ -134,7 +134,10 @@ class Monitor:
     """One end of a QMP connection."""
 
     def __init__(self, connection):
-        self.monitor = connection.makefile('rw')
+        self.connection = connection
+        # For reading only: a text file that is written to forgets what it has
+        # read ahead, such as an event behind a reply.
+        self.monitor = connection.makefile('r')
         self.events = []
 
     def greet(self):
@@ -153,9 +156,8 @@ class Monitor:
         """Run a command; return its reply, or its error."""
         arguments = {key.replace('_', '-'): value
                      for key, value in arguments.items()}
-        self.monitor.write(json.dumps({'execute': command,
-                                       'arguments': arguments}) + '\n')
-        self.monitor.flush()
+        line = json.dumps({'execute': command, 'arguments': arguments}) + '\n'
+        self.connection.sendall(line.encode())
         while True:
             message = self._receive()
             if 'event' not in message:
