@@ -28,6 +28,7 @@ CONFIDENTIAL = ('-object', 'sw-protected-guest,id=cg0',
 IN_PLACE = Path('/sys/module/kvm/parameters/gmem_in_place_conversion')
 
 
+@functools.cache
 def in_place():
     """Return whether KVM converts memory in place."""
     return IN_PLACE.exists() and IN_PLACE.read_text('utf-8').strip() == 'Y'

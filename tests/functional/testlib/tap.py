@@ -4,6 +4,7 @@ SPDX-License-Identifier: GPL-2.0-or-later
 """
 
 import sys
+import time
 import traceback
 from contextlib import contextmanager
 
@@ -25,6 +26,7 @@ def report(passed, what, skipped=None):
 @contextmanager
 def check(what):
     """Make a block one test: it passes unless it raises."""
+    began = time.monotonic()
     try:
         yield
         passed = True
@@ -32,6 +34,7 @@ def check(what):
         say(traceback.format_exc().rstrip())
         passed = False
     report(passed, what)
+    say(f'{time.monotonic() - began:.1f} s')
 
 
 def run(scenario):
