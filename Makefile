@@ -58,7 +58,7 @@ setup: ## install the Debian packages that are missing
 
 clean: ## remove what is built, but for work trees and the cache
 	rm -rf build/qemu build/asan build/bench build/each build/lab build/log \
-		build/qemu-bundle build/qemu-system-x86_64*
+		build/tests build/qemu-bundle build/qemu-system-x86_64*
 
 .PHONY: help run check check-full check-debug bench lab qemu kernel \
 	kernel-debug docs tree linux-tree patches setup clean

@@ -213,12 +213,41 @@ static int notify_populate(const Piece *piece)
 }
 
 /* Pages that cannot be put back stay what KVM has them for. */
+static int restore_state(const Piece *piece, const Run *run, bool private)
+{
+    RAMBlock *rb = piece->rb;
+    int ret = set_state(piece, run, private);
+
+    if (ret) {
+        rb->attributes->failures++;
+        warn_report_once("memory '%s' at 0x%" PRIx64 ", size 0x%" PRIx64
+                         ", cannot be made %s again: %s", rb->idstr,
+                         piece->offset + run->offset, run->size,
+                         state_name(private), strerror(-ret));
+    }
+    return ret;
+}
+
 static void restore_states(const Piece *piece, bool private)
 {
     Run run = {};
 
     while (next_run(piece, &run)) {
-        set_state(piece, &run, private);
+        restore_state(piece, &run, private);
+    }
+}
+
+/* Devices had access before, and may fail to get it again. */
+static void restore_access(const Piece *piece)
+{
+    RAMBlock *rb = piece->rb;
+    int ret = notify_populate(piece);
+
+    if (ret) {
+        rb->attributes->failures++;
+        warn_report_once("devices lose access to shared memory of '%s', of "
+                         "which a conversion failed: %s", rb->idstr,
+                         strerror(-ret));
     }
 }
 
@@ -242,7 +271,7 @@ static int convert_piece(const Piece *piece, bool to_private)
     if (ret) {
         restore_states(piece, !to_private);
         if (to_private) {
-            notify_populate(piece);
+            restore_access(piece);
         }
     }
     return ret;
@@ -252,7 +281,7 @@ static void undo_piece(const Piece *piece, bool was_to_private)
 {
     if (was_to_private) {
         restore_states(piece, false);
-        notify_populate(piece);
+        restore_access(piece);
     } else {
         notify_discard(piece, piece->size);
         restore_states(piece, true);
@@ -543,7 +572,7 @@ void kvm_restore_memory_attributes(MemoryRegion *mr, hwaddr start,
     /* Where there was no memslot, all is shared; so what is private changes. */
     find_changing(&piece, false);
     while (next_run(&piece, &run)) {
-        if (set_state(&piece, &run, true)) {
+        if (restore_state(&piece, &run, true)) {
             ram_block_attributes_set(rb->attributes, offset + run.offset,
                                      run.size, true);
             ram_block_attributes_notify_populate(rb->attributes,

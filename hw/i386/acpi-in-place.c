@@ -98,6 +98,7 @@ static bool allocate(Loader *loader, const LoaderEntry *entry)
     GByteArray *data = loader->acpi->data;
     uint32_t align = le32_to_cpu(entry->allocate.align);
     LoadedFile file = { .name = entry->allocate.file };
+    guint end = data->len;
     const void *content;
     size_t size;
 
@@ -105,9 +106,10 @@ static bool allocate(Loader *loader, const LoaderEntry *entry)
     if (!content || !is_power_of_2(align)) {
         return false;
     }
-    file.offset = QEMU_ALIGN_UP(data->len, align);
+    file.offset = QEMU_ALIGN_UP(end, align);
     file.size = size;
     g_byte_array_set_size(data, file.offset);
+    memset(data->data + end, 0, file.offset - end);
     g_byte_array_append(data, content, size);
     g_array_append_val(loader->files, file);
     loader->align = MAX(loader->align, align);

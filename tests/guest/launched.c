@@ -9,6 +9,7 @@
 
 #define AREA    (16 * MIB)
 #define END     (18 * MIB)
+#define HOLE    (3072 * MIB)
 
 /* where the test's firmware wants something loaded */
 #define TABLE   (2 * MIB + 64 * KIB)
@@ -18,7 +19,14 @@ enum { SEED = 0x55 };
 
 int guest_main(void)
 {
+    int64_t ret;
+
     ask_host("loaded %x %x", *word(TABLE), *word(COPY));
+    /* KVM takes no negative errno for what these guests ask by other calls. */
+    ret = convert(HOLE, PAGE, true);
+    if (ret != EINVAL) {
+        fail("a hole, to private: %x", ret);
+    }
     write_pages(AREA, END, SEED);
     ask_host("hidden %x %x %x", AREA, END, (uint64_t)SEED);
     if (convert(AREA, END - AREA, false)) {

@@ -11,12 +11,19 @@
 #define AREA_END    (24 * MIB)
 #define IMAGE       (28 * MIB)          /* QEMU loads a word to here */
 #define IMAGE_WORD  0x1122334455667788
+#define LPC         31
+#define RCBA        0xf0
+#define ENABLED     1
 
 #ifndef RESETS
 #define RESETS 50
 #endif
 
-enum { SEED = 0x55 };
+#ifndef HOLD
+#define HOLD false
+#endif
+
+enum { SEED = 0x55, SPOILT = 0x66 };
 
 static void check_zero(void)
 {
@@ -32,7 +39,16 @@ static void check_image(void)
     if (*word(IMAGE) != IMAGE_WORD) {
         fail("the image is %x", *word(IMAGE));
     }
-    *word(IMAGE) = 0;
+    *word(IMAGE) = SPOILT;
+}
+
+/* Hidden behind registers of the chipset, it is still memory to be reset. */
+static void hide_image(void)
+{
+    pci_write32(LPC, RCBA, IMAGE | ENABLED);
+    if (*word(IMAGE) == SPOILT) {
+        fail("the image is not hidden");
+    }
 }
 
 /* The firmware is no ROM for the guest, but is loaded again. */
@@ -57,6 +73,10 @@ int guest_main(void)
     if (resets == RESETS) {
         return 0;
     }
+    if (HOLD) {
+        ask_host("pin %x", AREA);
+    }
+    hide_image();
     spoil_firmware();
     reset(resets % 3);
 }

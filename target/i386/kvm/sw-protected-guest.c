@@ -9,6 +9,7 @@
 
 #include "qemu/osdep.h"
 #include <linux/kvm_para.h>
+#include "block/block-global-state.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/range.h"
@@ -22,6 +23,7 @@
 #include "hw/qdev-core.h"
 #include "hw/resettable.h"
 #include "migration/blocker.h"
+#include "migration/vmstate.h"
 #include "system/address-spaces.h"
 #include "system/hostmem.h"
 #include "system/kvm.h"
@@ -70,20 +72,27 @@ static int sw_protected_kvm_type(X86ConfidentialGuest *cg)
     return KVM_X86_SW_PROTECTED_VM;
 }
 
-static void sw_protected_cpu_instance_init(X86ConfidentialGuest *cg,
-                                           CPUState *cpu)
+/* -cpu has the last word, for guests that share the memory for them. */
+static void turn_off_paravirtual_features(void)
 {
     for (int i = 0; i < ARRAY_SIZE(paravirtual_features); i++) {
-        object_property_set_bool(OBJECT(cpu), paravirtual_features[i], false,
-                                 &error_abort);
+        object_register_sugar_prop(TYPE_X86_CPU, paravirtual_features[i], "off",
+                                   false);
     }
 }
 
 static bool refuse_smm(Error **errp)
 {
     ERRP_GUARD();
-    X86MachineState *x86ms = X86_MACHINE(qdev_get_machine());
+    X86MachineState *x86ms = (X86MachineState *)
+        object_dynamic_cast(qdev_get_machine(), TYPE_X86_MACHINE);
 
+    if (!x86ms) {
+        error_setg(errp, "property 'confidential-guest-support' of the machine "
+                   "doesn't take a " TYPE_SW_PROTECTED_GUEST);
+        error_append_hint(errp, "Use -machine q35, pc or microvm.\n");
+        return false;
+    }
     if (x86ms->smm == ON_OFF_AUTO_ON) {
         error_setg(errp, "property 'smm' of the machine doesn't take value "
                    "'on': KVM has no SMM for VMs with private memory");
@@ -93,6 +102,12 @@ static bool refuse_smm(Error **errp)
     x86ms->smm = ON_OFF_AUTO_OFF;
     return true;
 }
+
+/* So that no saved state is loaded, either: it lacks what was private. */
+static const VMStateDescription vmstate_sw_protected = {
+    .name = TYPE_SW_PROTECTED_GUEST,
+    .unmigratable = 1,
+};
 
 static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
 {
@@ -113,6 +128,8 @@ static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
     if (ret < 0) {
         return ret;
     }
+    vmstate_register(NULL, 0, &vmstate_sw_protected, guest);
+    turn_off_paravirtual_features();
     qemu_register_resettable(OBJECT(guest));
     cgs->ready = true;
     return 0;
@@ -128,8 +145,7 @@ static void give_up(SwProtectedGuest *guest)
     qemu_system_vmstop_request(RUN_STATE_INTERNAL_ERROR);
 }
 
-static void convert(SwProtectedGuest *guest, hwaddr start, hwaddr size,
-                    bool to_private)
+static bool convert(hwaddr start, hwaddr size, bool to_private)
 {
     int ret = kvm_convert_memory(start, size, to_private);
 
@@ -140,8 +156,8 @@ static void convert(SwProtectedGuest *guest, hwaddr start, hwaddr size,
                      HWADDR_PRIx ", %s for " TYPE_SW_PROTECTED_GUEST ": %s",
                      start, size, to_private ? "private" : "shared",
                      strerror(-ret));
-        give_up(guest);
     }
+    return !ret;
 }
 
 static bool is_of_backend(MemoryRegion *mr)
@@ -179,7 +195,7 @@ static bool find_next_image(hwaddr addr, hwaddr *start, hwaddr *end)
     return found;
 }
 
-static void make_private_around_images(SwProtectedGuest *guest, Range *ram)
+static bool make_private_around_images(Range *ram)
 {
     hwaddr start = range_lob(ram), end = range_upb(ram) + 1, image, image_end;
 
@@ -188,15 +204,16 @@ static void make_private_around_images(SwProtectedGuest *guest, Range *ram)
             image = image_end = end;
         }
         image = MAX(start, QEMU_ALIGN_DOWN(image, TARGET_PAGE_SIZE));
-        if (start < image) {
-            convert(guest, start, image - start, true);
+        if (start < image && !convert(start, image - start, true)) {
+            return false;
         }
         start = QEMU_ALIGN_UP(image_end, TARGET_PAGE_SIZE);
     }
+    return true;
 }
 
 /* Nobody can write to private memory that has a backing of its own. */
-static void make_private_by_address(SwProtectedGuest *guest)
+static bool make_private_by_address(void)
 {
     g_autoptr(GArray) ram = g_array_new(false, false, sizeof(Range));
 
@@ -206,34 +223,54 @@ static void make_private_by_address(SwProtectedGuest *guest)
         flatview_for_each_range(view, add_ram, ram);
     }
     for (int i = 0; i < ram->len; i++) {
-        make_private_around_images(guest, &g_array_index(ram, Range, i));
+        if (!make_private_around_images(&g_array_index(ram, Range, i))) {
+            return false;
+        }
     }
+    return true;
 }
 
-static void make_all_private(SwProtectedGuest *guest)
+static bool make_all_private(void)
 {
-    if (!machine_converts_in_place(current_machine)) {
-        make_private_by_address(guest);
-    } else if (kvm_convert_all_in_place(true)) {
-        give_up(guest);
+    return machine_converts_in_place(current_machine)
+        ? !kvm_convert_all_in_place(true) : make_private_by_address();
+}
+
+/* In place this is all that there is, otherwise the private side. */
+static int empty(RAMBlock *rb, void *opaque)
+{
+    return rb->attributes
+        ? ram_block_discard_guest_memfd_range(rb, 0, rb->max_length) : 0;
+}
+
+static int mark_shared(RAMBlock *rb, void *opaque)
+{
+    if (rb->attributes) {
+        ram_block_attributes_set(rb->attributes, 0, rb->max_length, true);
     }
+    return 0;
+}
+
+/*
+ * Memory that the guest has hidden behind devices is still as it was: KVM has
+ * no attributes of it, and nothing can reach it.
+ */
+static bool make_shared_by_address(void)
+{
+    if (!convert(0, QEMU_ALIGN_DOWN(HWADDR_MAX, TARGET_PAGE_SIZE), false)) {
+        return false;
+    }
+    ram_block_attributes_lock();
+    qemu_ram_foreach_block(mark_shared, NULL);
+    ram_block_attributes_unlock();
+    return !qemu_ram_foreach_block(empty, NULL);
 }
 
 /* So that images can be written. */
-static void make_all_shared(SwProtectedGuest *guest)
+static bool make_all_shared(void)
 {
-    if (!machine_converts_in_place(current_machine)) {
-        convert(guest, 0, QEMU_ALIGN_DOWN(HWADDR_MAX, TARGET_PAGE_SIZE),
-                false);
-    } else if (kvm_convert_all_in_place(false)) {
-        give_up(guest);
-    }
-}
-
-static int empty(RAMBlock *rb, void *opaque)
-{
-    return ram_converts_in_place(rb)
-        ? ram_block_discard_guest_memfd_range(rb, 0, rb->max_length) : 0;
+    return machine_converts_in_place(current_machine)
+        ? !kvm_convert_all_in_place(false) : make_shared_by_address();
 }
 
 static int preallocate_again(RAMBlock *rb, void *opaque)
@@ -256,29 +293,34 @@ static int preallocate_again(RAMBlock *rb, void *opaque)
  * What a guest had in its memory is not for the host, nor for the next guest.
  * Devices lose what they can reach before it is freed.
  */
-static void forget_all(SwProtectedGuest *guest)
+static bool forget_all(void)
 {
-    make_all_private(guest);
-    if (qemu_ram_foreach_block(empty, NULL)) {
-        give_up(guest);
-    }
+    return make_all_private() && !qemu_ram_foreach_block(empty, NULL);
 }
 
 static void sw_protected_reset_enter(Object *obj, ResetType type)
 {
     SwProtectedGuest *guest = SW_PROTECTED_GUEST(obj);
 
-    if (guest->was_reset && machine_converts_in_place(current_machine)) {
-        forget_all(guest);
+    /* Disks may still write to memory, which cannot become private so long. */
+    bdrv_drain_all();
+    if (guest->was_reset && machine_converts_in_place(current_machine) &&
+        !forget_all()) {
+        give_up(guest);
+        return;
     }
-    make_all_shared(guest);
+    if (!make_all_shared()) {
+        give_up(guest);
+    }
 }
 
 static void sw_protected_reset_exit(Object *obj, ResetType type)
 {
     SwProtectedGuest *guest = SW_PROTECTED_GUEST(obj);
 
-    make_all_private(guest);
+    if (!make_all_private()) {
+        give_up(guest);
+    }
     if (guest->was_reset) {
         qemu_ram_foreach_block(preallocate_again, NULL);
     }
@@ -314,7 +356,6 @@ static void sw_protected_guest_class_init(ObjectClass *oc, const void *data)
 
     klass->kvm_init = sw_protected_kvm_init;
     x86_klass->kvm_type = sw_protected_kvm_type;
-    x86_klass->cpu_instance_init = sw_protected_cpu_instance_init;
     rc->get_state = sw_protected_get_reset_state;
     rc->phases.enter = sw_protected_reset_enter;
     rc->phases.exit = sw_protected_reset_exit;

@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 from .tap import say
-from .vm import TOP, VM
+from .compiled import TOP
+from .vm import VM
 
 sys.path.append(str(TOP / 'lab'))
 

@@ -16,7 +16,8 @@ from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
 
-from .bare import BareGuest, firmware
+from .bare import BareGuest
+from .compiled import firmware
 from .tap import expect
 from .vm import GUEST_MEMFD, main_ram, preloaded, start_refused
 
@@ -97,7 +98,7 @@ def put(image, at, data):
 @functools.cache
 def launch_firmware(name='launched', *flags):
     """Compile a guest, and add the tables; return the file with it."""
-    image = bytearray(Path(firmware(name, *flags).name).read_bytes())
+    image = bytearray(Path(firmware(name, *flags).path).read_bytes())
     expect(len(image), ROM_SIZE)
     put(image, SEV_AT, sev_metadata())
     put(image, TDX_AT, tdx_metadata())

@@ -8,10 +8,12 @@ import tempfile
 from pathlib import Path
 
 from .bare import BareGuest, in_place
-from .tap import check, expect, expect_between
-from .vm import GUEST_MEMFD, backend, main_ram
+from .tap import FULL, check, expect, expect_between
+from .vm import GUEST_MEMFD, backend, main_ram, preloaded
 
-RESETS = 50
+RESETS = 50 if FULL else 10
+# MiB; of less memory QEMU takes no samples
+SAMPLED = 128
 PAGE_SIZES = {'4 KiB': None, '2 MiB': '2M', '1 GiB': '1G'}
 PAGES_KIB = {'4 KiB': 4, '2 MiB': 2048, '1 GiB': 1 << 20}
 
@@ -79,6 +81,46 @@ def run_guest(name, page='4 KiB', cpus=1, where='', **options):
             each.run()
             if not each.answers:
                 raise AssertionError('the host was never asked')
+
+
+def measure_dirty_rate(each, mode, **options):
+    """Let QEMU measure how fast a guest writes to memory."""
+    each.cmd('calc-dirty-rate', calc_time=1, mode=mode, **options)
+    # there is no event for the end
+    while each.cmd('query-dirty-rate')['status'] != 'measured':
+        pass
+
+
+def run_measured():
+    """The dirty rate says little of private memory, but can be asked for."""
+    with check(f'the dirty rate of private memory, {mode()}'):
+        with guest('refused', size=SAMPLED) as each:
+            for how in 'page-sampling', 'dirty-bitmap':
+                measure_dirty_rate(each, how)
+
+
+class StuckGuest(BareGuest):
+    """A guest of whose memory a part remains shared, as QEMU knows."""
+
+    def answer(self, question):
+        """Look at what QEMU says."""
+        if question == 'map' and not self.answers:
+            infos = {info['id']: info
+                     for info in self.cmd('query-guest-memfd', map=True)}
+            first, second = infos['ram0'], infos['ram1']
+            expect((first['failures'], second['failures']), (1, 2))
+            expect(first['map'][-1],
+                   {'offset': 19 << 20, 'size': 1 << 20, 'private': False})
+            expect([part['private'] for part in second['map']], [True])
+        super().answer(question)
+
+
+def run_stuck():
+    """A conversion fails, and KVM doesn't let QEMU undo all of it."""
+    with check(f'a conversion that cannot be undone, {mode()}'):
+        with preloaded('refuse-conversion'), \
+                StuckGuest('stuck', *two_nodes('4 KiB')) as each:
+            each.run()
 
 
 @functools.cache

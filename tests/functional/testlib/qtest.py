@@ -7,8 +7,9 @@ import os
 import re
 import subprocess
 
+from .compiled import TOP
 from .tap import report, say
-from .vm import QEMU, TOP
+from .vm import QEMU
 
 
 def qtest(name, *paths, build='qemu', qemu=QEMU):

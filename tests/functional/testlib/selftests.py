@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from .tap import check, expect, report, say
-from .vm import TOP
+from .compiled import TOP
 
 PACKED = TOP / 'build/lab/selftests.tar'
 PARAMETER = Path('/sys/module/kvm/parameters/gmem_in_place_conversion')

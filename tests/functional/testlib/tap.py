@@ -9,6 +9,8 @@ import traceback
 from contextlib import contextmanager
 
 RESULTS = []
+# whether to run what a line "# full:" at the scenario's begin says
+FULL = '--full' in sys.argv
 
 
 def say(text):

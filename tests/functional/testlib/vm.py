@@ -3,19 +3,18 @@
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 
-import functools
 import json
 import os
 import re
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-TOP = Path(__file__).resolve().parents[3]
+from .compiled import preload
+
 QEMU = shutil.which('qemu-system-x86_64')
 GUEST_MEMFD = 'memory-backend-guest-memfd'
 MEMFD = 'memory-backend-memfd'
@@ -47,19 +46,10 @@ def start_refused(*args):
     return done.stderr
 
 
-@functools.cache
-def preload(name):
-    """Compile a file of tests/kernel for LD_PRELOAD; return what is made."""
-    file = tempfile.NamedTemporaryFile(suffix='.so')
-    subprocess.run(['gcc', '-shared', '-fPIC', '-O2', '-Wall', '-o', file.name,
-                    TOP / f'tests/kernel/{name}.c'], check=True)
-    return file
-
-
 @contextmanager
 def preloaded(*names, **variables):
     """Start QEMU with these, and with variables in its environment."""
-    variables['LD_PRELOAD'] = ':'.join(preload(name).name for name in names)
+    variables['LD_PRELOAD'] = ':'.join(preload(name).path for name in names)
     os.environ.update(variables)
     try:
         yield

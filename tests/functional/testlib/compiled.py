@@ -1,0 +1,138 @@
+"""Compile what scenarios run: guests, programs, and what is preloaded.
+
+The emulator takes seconds for each, so scripts/build-tests compiles what it
+knows of beforehand.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+
+import functools
+import subprocess
+import tempfile
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[3]
+BUILT = TOP / 'build/tests'
+GUEST, KERNEL = TOP / 'tests/guest', TOP / 'tests/kernel'
+BARE = ('-O2 -Wall -ffreestanding -fno-stack-protector -fno-pic -no-pie '
+        '-mgeneral-regs-only -mno-red-zone -nostdlib -static '
+        '-Wl,--build-id=none,-z,noexecstack,--no-warn-rwx-segments').split()
+
+GUESTS = [path.stem for path in sorted(GUEST.glob('*.c'))
+          if path.stem not in ('pvh', 'runtime')]
+# guests that scenarios want with macros
+VARIANTS = [('implicit', '-DLOST=1'), ('implicit', '-DCONVERTS=0'),
+            ('reset', '-DRESETS=1', '-DHOLD'), ('reset', '-DRESETS=3'),
+            ('reset', '-DRESETS=5'), ('reset', '-DRESETS=10'),
+            ('reset', '-DRESETS=50'), ('stress', '-DCONVERSIONS=4000'),
+            ('stress', '-DCONVERSIONS=100000')]
+PROGRAMS = {
+    'emulator': ('emulator', 'emulator-guest', 'tap', 'vm'),
+    'gmem-conversion': ('gmem-conversion', 'memory', 'pin', 'tap', 'vm'),
+    'gmem-huge': ('gmem-huge/*', 'memory', 'pin', 'pool', 'tap', 'vm'),
+}
+PRELOADED = ['fault-exits', 'older-kvm', 'record-launch', 'refuse-conversion']
+
+
+@functools.cache
+def scratch():
+    """Return a directory for what is not compiled beforehand."""
+    return tempfile.TemporaryDirectory()
+
+
+@functools.cache
+def last_change(directory):
+    """Return when something was last changed in sources, or in this file."""
+    return max(path.stat().st_mtime
+               for path in [Path(__file__), *directory.rglob('*')])
+
+
+def run(*command):
+    """Run a command that must work."""
+    subprocess.run([str(word) for word in command], check=True)
+
+
+class Compiled:
+    """A file that is compiled when it is first wanted, or beforehand."""
+
+    def __init__(self, name, directory, *command):
+        self.name = name
+        self.directory = directory
+        self.command = command
+
+    def make(self, path):
+        """Compile it."""
+        run('gcc', *self.command, '-o', path)
+
+    def is_built(self):
+        """Return whether it is there, and newer than all it could be of."""
+        built = BUILT / self.name
+        return (built.exists() and
+                built.stat().st_mtime > last_change(self.directory))
+
+    def build(self):
+        """Compile it beforehand."""
+        if not self.is_built():
+            BUILT.mkdir(parents=True, exist_ok=True)
+            self.make(BUILT / self.name)
+
+    @property
+    def path(self):
+        """Where it is, in words of a command line."""
+        if self.is_built():
+            return str(BUILT / self.name)
+        path = Path(scratch().name) / self.name
+        if not path.exists():
+            self.make(path)
+        return str(path)
+
+
+class Firmware(Compiled):
+    """A guest, as an image without a header."""
+
+    def make(self, path):
+        """Compile it."""
+        elf = path.with_suffix('.elf')
+        super().make(elf)
+        run('objcopy', '-O', 'binary', elf, path)
+        elf.unlink()
+
+
+@functools.cache
+def firmware(name, *flags):
+    """Return a guest that is firmware itself."""
+    return Firmware(''.join([name, *flags]), GUEST, *BARE, *flags,
+                    f'-Wl,-T,{GUEST}/guest.lds', GUEST / 'start.S',
+                    GUEST / 'runtime.c', GUEST / f'{name}.c')
+
+
+@functools.cache
+def pvh_kernel():
+    """Return a guest that is an ELF kernel, started by its PVH entry."""
+    flags = [flag for flag in BARE if flag != '-mno-red-zone']
+    return Compiled('pvh', GUEST, '-m32', *flags, f'-Wl,-T,{GUEST}/pvh.lds',
+                    GUEST / 'pvh-start.S', GUEST / 'pvh.c')
+
+
+@functools.cache
+def program(name):
+    """Return a program that tests KVM."""
+    sources = [path for stem in PROGRAMS[name]
+               for path in sorted(KERNEL.glob(f'{stem}.c'))]
+    return Compiled(name, KERNEL, '-O2', '-Wall', '-static', '-pthread',
+                    f'-I{KERNEL}', *sources)
+
+
+@functools.cache
+def preload(name):
+    """Return a library for LD_PRELOAD."""
+    return Compiled(f'{name}.so', KERNEL, '-shared', '-fPIC', '-O2', '-Wall',
+                    KERNEL / f'{name}.c')
+
+
+def everything():
+    """Return all that is worth to be compiled beforehand."""
+    return [*(firmware(name) for name in GUESTS),
+            *(firmware(*variant) for variant in VARIANTS), pvh_kernel(),
+            *(program(name) for name in PROGRAMS),
+            *(preload(name) for name in PRELOADED)]

@@ -1,0 +1,34 @@
+/*
+ * A guest of whose memory KVM refuses to convert a part, and to undo another
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "runtime.h"
+
+/* in two backends; tests/kernel/refuse-conversion.c knows, too */
+#define AREA        (19 * MIB)
+#define MIDDLE      (20 * MIB)
+#define AREA_END    (21 * MIB)
+
+enum { EIO = 5, SEED = 0xbb };
+
+int guest_main(void)
+{
+    int64_t ret;
+
+    write_pages(AREA, AREA_END, SEED);
+    ret = convert(AREA, AREA_END - AREA, false);
+    if (ret != -EIO) {
+        fail("conversion to shared: %x", ret);
+    }
+    ask_host("map");
+    check_pages(MIDDLE, AREA_END, SEED);
+    /* KVM has this shared, and so has QEMU: it is made private as a whole. */
+    if (convert(AREA, AREA_END - AREA, true)) {
+        fail("conversion to private");
+    }
+    write_pages(AREA, AREA_END, SEED);
+    ask_host("hidden %x %x %x", AREA, AREA_END, (uint64_t)SEED);
+    return 0;
+}
