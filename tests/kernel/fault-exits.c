@@ -11,7 +11,6 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -65,14 +64,8 @@ static int run_vcpu(int fd, unsigned long request, void *arg)
     return -1;
 }
 
-int ioctl(int fd, unsigned long request, ...)
+static int own_ioctl(int fd, unsigned long request, void *arg)
 {
-    va_list list;
-    void *arg;
-
-    va_start(list, request);
-    arg = va_arg(list, void *);
-    va_end(list);
     switch (request) {
     case KVM_CREATE_VCPU:
         return create_vcpu(fd, request, arg);

@@ -8,7 +8,6 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,14 +26,8 @@ static bool takes(const struct create_guest_memfd *args)
     return !(args->flags & ~flags);
 }
 
-int ioctl(int fd, unsigned long request, ...)
+static int own_ioctl(int fd, unsigned long request, void *arg)
 {
-    va_list list;
-    void *arg;
-
-    va_start(list, request);
-    arg = va_arg(list, void *);
-    va_end(list);
     if (request == CREATE_GUEST_MEMFD && !takes(arg)) {
         return -1;
     }

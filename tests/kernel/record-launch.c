@@ -280,14 +280,8 @@ static int check_extension(int fd, unsigned long request, long capability)
     return ret;
 }
 
-int ioctl(int fd, unsigned long request, ...)
+static int own_ioctl(int fd, unsigned long request, void *arg)
 {
-    va_list list;
-    void *arg;
-
-    va_start(list, request);
-    arg = va_arg(list, void *);
-    va_end(list);
     switch (request) {
     case KVM_CREATE_VM:
         return create_vm(fd, request, (unsigned long)arg);

@@ -9,7 +9,6 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include "kvm-abi.h"
 #include "next-ioctl.h"
@@ -33,14 +32,8 @@ static bool is_refused(unsigned long request, const struct attributes *what)
     return left && left--;
 }
 
-int ioctl(int fd, unsigned long request, ...)
+static int own_ioctl(int fd, unsigned long request, void *arg)
 {
-    va_list list;
-    void *arg;
-
-    va_start(list, request);
-    arg = va_arg(list, void *);
-    va_end(list);
     if ((request == SET_ATTRIBUTES || request == SET_ATTRIBUTES2) &&
         is_refused(request, arg)) {
         errno = EIO;
