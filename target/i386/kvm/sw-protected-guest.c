@@ -81,7 +81,7 @@ static void turn_off_paravirtual_features(void)
     }
 }
 
-static bool refuse_smm(Error **errp)
+static bool check_machine(Error **errp)
 {
     ERRP_GUARD();
     X86MachineState *x86ms = (X86MachineState *)
@@ -114,7 +114,7 @@ static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
     SwProtectedGuest *guest = SW_PROTECTED_GUEST(cgs);
     int ret;
 
-    if (!refuse_smm(errp)) {
+    if (!check_machine(errp)) {
         return -EINVAL;
     }
     if (!kvm_enable_hypercall(BIT_ULL(KVM_HC_MAP_GPA_RANGE))) {

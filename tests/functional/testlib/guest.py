@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .tap import say
 from .compiled import TOP
+from .tap import say
 from .vm import VM
 
 sys.path.append(str(TOP / 'lab'))

@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .tap import check, expect, report, say
 from .compiled import TOP
+from .tap import check, expect, report, say
 
 PACKED = TOP / 'build/lab/selftests.tar'
 PARAMETER = Path('/sys/module/kvm/parameters/gmem_in_place_conversion')
