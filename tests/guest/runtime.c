@@ -8,22 +8,38 @@
 #include "runtime.h"
 
 enum {
-    SERIAL = 0x3f8, SERIAL_STATUS = SERIAL + 5, HAS_INPUT = 1, CAN_SEND = 0x20,
+    SERIAL = 0x3f8, SERIAL_IRQ = 4, SERIAL_INTERRUPTS = SERIAL + 1,
+    SERIAL_STATUS = SERIAL + 5, HAS_INPUT = 1, CAN_SEND = 0x20,
+    PIC_MASK = 0x21, IO_APIC_ENTRY = 0x10,
     DEBUG_EXIT = 0xf4, FW_CFG = 0x510, FW_CFG_NB_CPUS = 5,
     CMOS = 0x70, CMOS_FREE = 0x50,
     RESET_CONTROL = 0xcf9, KEYBOARD = 0x64, KEYBOARD_RESET = 0xfe,
-    APIC_BASE = 0x1b, X2APIC_ID = 0x802, X2APIC_SVR = 0x80f, X2APIC_ICR = 0x830,
+    APIC_BASE = 0x1b, X2APIC_EOI = 0x80b, X2APIC_SVR = 0x80f,
+    X2APIC_ICR = 0x830,
     TRAMPOLINE = 0x8000,
     HC_MAP_GPA_RANGE = 12, MAP_PRIVATE = 1 << 4,
     PCI_ADDRESS = 0xcf8, PCI_DATA = 0xcfc,
     HOTPLUG = 0xa00, HOTPLUG_FLAGS = HOTPLUG + 0x14,
     INSERTED = 2, REMOVE = 4, EJECT = 8,
+    WAKE = 0x20, SPURIOUS, NR_VECTORS,
+    CODE64 = 0x18, INTERRUPT_GATE = 0x8e00,
 };
 
+#define IO_APIC         0xfec00000u
 #define APIC_ENABLED    0xc00u          /* as x2APIC */
+#define SVR_ENABLED     0x100u
 #define TO_OTHERS       0xc0000u
 #define INIT            0x4500u
 #define STARTUP         0x4600u
+#define FIXED           0x4000u
+
+/* See the AMD64 manual, volume 2, 4.8.4. */
+static struct gate {
+    uint16_t low, selector, type, middle;
+    uint32_t high, reserved;
+} gates[NR_VECTORS];
+
+struct frame;
 
 static void (*todo)(unsigned int cpu);
 static unsigned int round_nr, ended;
@@ -153,6 +169,55 @@ void fail(const char *text, ...)
     end(1);
 }
 
+static void __attribute__((interrupt)) wake(struct frame *frame)
+{
+    wrmsr(X2APIC_EOI, 0);
+}
+
+static void __attribute__((interrupt)) spurious(struct frame *frame)
+{
+}
+
+static void set_gate(unsigned int vector, void (*handler)(struct frame *))
+{
+    uint64_t address = (uint64_t)handler;
+
+    gates[vector] = (struct gate) {
+        .low = address, .middle = address >> 16, .high = address >> 32,
+        .selector = CODE64, .type = INTERRUPT_GATE,
+    };
+}
+
+static void load_gates(void)
+{
+    struct { uint16_t limit; uint64_t base; } __attribute__((packed))
+        pointer = { sizeof(gates) - 1, (uint64_t)gates };
+
+    asm volatile("lidt %0" : : "m"(pointer));
+}
+
+/*
+ * Interrupts are off but for here, so that one between a look at what is
+ * awaited and the wait ends the wait.
+ */
+static void wait_for_interrupt(void)
+{
+    asm volatile("sti; hlt; cli" : : : "memory");
+}
+
+static void io_apic_write(unsigned int reg, uint32_t value)
+{
+    *(volatile uint32_t *)(uint64_t)IO_APIC = reg;      /* a device */
+    *(volatile uint32_t *)(uint64_t)(IO_APIC + 0x10) = value;   /* likewise */
+}
+
+static void let_serial_interrupt(void)
+{
+    out8(PIC_MASK, 0xff);
+    io_apic_write(IO_APIC_ENTRY + 2 * SERIAL_IRQ, WAKE);
+    out8(SERIAL_INTERRUPTS, HAS_INPUT);
+}
+
 void ask_host(const char *text, ...)
 {
     va_list args;
@@ -163,7 +228,7 @@ void ask_host(const char *text, ...)
     print("\n");
     va_end(args);
     while (!(in8(SERIAL_STATUS) & HAS_INPUT)) {
-        pause();
+        wait_for_interrupt();
     }
     in8(SERIAL);
 }
@@ -289,7 +354,7 @@ void reset(unsigned int how)
 static void enable_apic(void)
 {
     wrmsr(APIC_BASE, rdmsr(APIC_BASE) | APIC_ENABLED);
-    wrmsr(X2APIC_SVR, 0x1ff);
+    wrmsr(X2APIC_SVR, SVR_ENABLED | SPURIOUS);
 }
 
 static void serve(unsigned int cpu)
@@ -298,11 +363,12 @@ static void serve(unsigned int cpu)
 
     for (;;) {
         while (read_once(&round_nr) == done) {
-            pause();
+            wait_for_interrupt();
         }
         done++;
         todo(cpu);
         __atomic_add_fetch(&ended, 1, __ATOMIC_SEQ_CST);
+        wrmsr(X2APIC_ICR, FIXED | WAKE);
     }
 }
 
@@ -311,9 +377,10 @@ void run_on_all(unsigned int cpus, void (*fn)(unsigned int cpu))
     todo = fn;
     ended = 0;
     __atomic_add_fetch(&round_nr, 1, __ATOMIC_SEQ_CST);
+    wrmsr(X2APIC_ICR, TO_OTHERS | FIXED | WAKE);
     fn(0);
     while (read_once(&ended) < cpus - 1) {
-        pause();
+        wait_for_interrupt();
     }
 }
 
@@ -332,10 +399,14 @@ void runtime_main(unsigned int cpu)
 {
     int status;
 
+    load_gates();
     enable_apic();
     if (cpu) {
         serve(cpu);
     }
+    set_gate(WAKE, wake);
+    set_gate(SPURIOUS, spurious);
+    let_serial_interrupt();
     start_others();
     status = guest_main();
     ask_host("map");
