@@ -3,6 +3,8 @@
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 
+import faulthandler
+import os
 import sys
 import time
 import traceback
@@ -39,8 +41,17 @@ def check(what):
     say(f'{time.monotonic() - began:.1f} s')
 
 
+def tell_what_is_awaited():
+    """Have a scenario that hangs say where, before the lab's time is up."""
+    limit = os.environ.get('LAB_TIMEOUT')
+    if limit:
+        since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+        faulthandler.dump_traceback_later(max(1, int(limit) - since_boot - 15))
+
+
 def run(scenario):
     """Run a scenario; an exception between its checks leaves no plan."""
+    tell_what_is_awaited()
     scenario()
     print(f'1..{len(RESULTS)}')
     sys.exit(0 if all(RESULTS) else 1)
