@@ -368,7 +368,7 @@ static void serve(unsigned int cpu)
         done++;
         todo(cpu);
         __atomic_add_fetch(&ended, 1, __ATOMIC_SEQ_CST);
-        wrmsr(X2APIC_ICR, FIXED | WAKE);
+        wrmsr(X2APIC_ICR, FIXED | WAKE);        /* to processor 0 */
     }
 }
 

@@ -23,6 +23,8 @@ EDGE, STEP = 32, 13
 WORD = (1 << 64) - 1
 CONFIDENTIAL = ('-object', 'sw-protected-guest,id=cg0',
                 '-machine', 'confidential-guest-support=cg0')
+# why such a guest can be neither migrated nor saved
+BLOCKED = "State blocked by non-migratable device 'sw-protected-guest'"
 IN_PLACE = Path('/sys/module/kvm/parameters/gmem_in_place_conversion')
 
 
