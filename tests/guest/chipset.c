@@ -68,5 +68,6 @@ int guest_main(void)
     if (convert(AREA, MIB, false) || convert(AREA, MIB, true)) {
         fail("conversion after that");
     }
+    compare_states(AREA, AREA + 2 * MIB);
     return 0;
 }

@@ -38,6 +38,7 @@ static void try_range(uint64_t gpa, uint64_t size)
     check_pages(AREA, gpa, PRIVATE);
     check_pages(end, AREA_END, PRIVATE);
     ask_host("seen %x %x %x", gpa, end, (uint64_t)SHARED);
+    compare_states(AREA, AREA_END);
     ask_host("hidden %x %x %x", AREA, gpa, (uint64_t)PRIVATE);
     ask_host("hidden %x %x %x", end, AREA_END, (uint64_t)PRIVATE);
 
@@ -56,5 +57,6 @@ int guest_main(void)
             try_range(AREA + starts[i], sizes[j]);
         }
     }
+    compare_states(AREA, AREA_END);
     return 0;
 }

@@ -49,6 +49,7 @@ static void access_all(bool private)
         /* It is so already: another processor was faster. */
         access_as(gpa, private);
     }
+    compare_states(AREA, END);
     ask_host("map");
 }
 
@@ -59,6 +60,7 @@ static void try_pinned(void)
     ask_host("pin %x", AREA);
     access_as(AREA, true);
     look(AREA, false);
+    compare_states(AREA, END);
     ask_host("map");
     ask_host("unpin");
     access_as(AREA, true);

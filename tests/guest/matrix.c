@@ -79,5 +79,6 @@ int guest_main(void)
         ask_host("hidden %x %x %x", own + 2 * MIB, own + OWN,
                  (uint64_t)PRIVATE);
     }
+    compare_states(COMMON, AREA + cpus * OWN);
     return 0;
 }

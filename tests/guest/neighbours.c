@@ -51,5 +51,6 @@ int guest_main(void)
         ask_host("%s %x %x %x", page & 1 ? "hidden" : "seen", gpa, gpa + PAGE,
                  (uint64_t)1);
     }
+    compare_states(AREA - MIB, AREA + MIB);
     return 0;
 }

@@ -40,11 +40,13 @@ static void try_pinned(uint64_t page)
     must_give(-EAGAIN, page, PAGE, true);
     must_give(-EAGAIN, AREA, AREA_END - AREA, true);
     look(AREA, AREA_END, "seen");
+    compare_states(AREA, AREA_END);
     ask_host("map");
 
     ask_host("unpin");
     must_give(0, AREA, AREA_END - AREA, true);
     look(AREA, AREA_END, "hidden");
+    compare_states(AREA, AREA_END);
     ask_host("map");
 }
 
@@ -59,6 +61,7 @@ static void try_beside(uint64_t page)
     look(page - PAGE, page, "hidden");
     look(page, page + PAGE, "seen");
     look(page + PAGE, page + 2 * PAGE, "hidden");
+    compare_states(AREA, AREA_END);
     ask_host("map");
     ask_host("unpin");
 }

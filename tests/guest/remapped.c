@@ -53,6 +53,7 @@ int guest_main(void)
     cpus = nr_cpus();
     converting = cpus - 1;
     run_on_all(cpus, work);
+    compare_states(AREA, AREA + cpus * MIB);
     write_pages(AREA, AREA + PAGE, SEED);
     ask_host("hidden %x %x %x", AREA, AREA + PAGE, (uint64_t)SEED);
     return 0;

@@ -243,6 +243,29 @@ void check_pages(uint64_t gpa, uint64_t end, uint64_t seed)
     }
 }
 
+static bool is_marked(uint64_t gpa, uint64_t seed)
+{
+    return *word(gpa + 8) == pattern(gpa, seed);
+}
+
+void compare_states(uint64_t gpa, uint64_t end)
+{
+    /* Memory may keep its contents, so no mark comes twice. */
+    static uint64_t seed = 0x10000;
+
+    seed += 2;
+    ask_host("mark %x %x %x", gpa, end, seed);
+    while (gpa < end) {
+        uint64_t start = gpa;
+        bool marked = is_marked(start, seed);
+
+        while (gpa < end && is_marked(gpa, seed) == marked) {
+            gpa += PAGE;
+        }
+        ask_host("%s %x %x", marked ? "shared" : "private", start, gpa);
+    }
+}
+
 /* Asked once, as it is an exit. */
 static bool is_amd(void)
 {

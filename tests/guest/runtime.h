@@ -49,6 +49,16 @@ void fail(const char *text, ...) __attribute__((noreturn));
 void ask_host(const char *text, ...);
 
 /**
+ * compare_states() - compare what KVM and QEMU have as private and as shared
+ * @gpa: page-aligned guest-physical address
+ * @end: where the range ends, likewise
+ *
+ * The host marks all pages of the range that it reaches, in their second word,
+ * so that a mark is only on those that are shared, in two backings, too.
+ */
+void compare_states(uint64_t gpa, uint64_t end);
+
+/**
  * convert() - ask for memory to become private or shared
  * @gpa: guest-physical address
  * @size: in bytes

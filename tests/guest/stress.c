@@ -70,5 +70,6 @@ int guest_main(void)
     ask_host("stop");
     eject_memory();
     ask_host("stopped");
+    compare_states(AREA, AREA + cpus * OWN);
     return 0;
 }

@@ -23,11 +23,13 @@ int guest_main(void)
         fail("conversion to shared: %x", ret);
     }
     ask_host("map");
+    compare_states(AREA - MIB, AREA_END + MIB);
     check_pages(MIDDLE, AREA_END, SEED);
     /* KVM has this shared, and so has QEMU: it is made private as a whole. */
     if (convert(AREA, AREA_END - AREA, true)) {
         fail("conversion to private");
     }
+    compare_states(AREA - MIB, AREA_END + MIB);
     write_pages(AREA, AREA_END, SEED);
     ask_host("hidden %x %x %x", AREA, AREA_END, (uint64_t)SEED);
     return 0;

@@ -58,12 +58,14 @@ int guest_main(void)
     ask_host("hidden %x %x %x", refused, refused + PAGE, (uint64_t)SEED);
     ask_host("seen %x %x %x", refused - 2 * PAGE, refused - PAGE,
              (uint64_t)SEED);
+    compare_states(AREA, LARGE_END);
     ask_host("map");
 
     /* A part of this would fit. */
     must_convert(AREA, 16 * PAGE, true);
     must_not_share(LARGE, LARGE_END - LARGE);
     ask_host("hidden %x %x %x", LARGE, LARGE_END, (uint64_t)SEED);
+    compare_states(LARGE, LARGE_END);
     ask_host("map");
 
     /* What was refused has kept nothing. */

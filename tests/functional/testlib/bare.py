@@ -70,6 +70,7 @@ class BareGuest(VM):
         self.answers = 0
         self.allocated = []
         self.pin = None
+        self.states = []
 
     def load(self, file):
         """Return arguments for firmware."""
@@ -107,19 +108,60 @@ class BareGuest(VM):
                              self.read_words(host + gpa for gpa in part)))
         return words
 
-    def check_map(self):
-        """In place, what is private for QEMU is private for the kernel."""
+    def known_states(self):
+        """Return parts of QEMU's memory, and whether it has them as private.
+
+        They begin and end at addresses in QEMU.
+        """
         blocks = dict(re.findall(r'^ *(\S+) .* (0x[0-9a-f]+) +r[ow]\s*$',
                                  self.hmp('info ramblock'), re.M))
+        states = []
         for info in self.cmd('query-guest-memfd', map=True):
             expect(info['mode'], 'in-place' if in_place() else 'separate')
-            for part in info['map'] if in_place() else ():
+            for part in info['map']:
                 start = int(blocks[info['id']], 16) + part['offset']
-                # Of a large part, which no guest has looked at, some pages do.
-                step = PAGE if part['size'] <= LARGE else 61 * PAGE
-                words = self.read_words(range(start, start + part['size'],
-                                              step))
-                expect({word is None for word in words}, {part['private']})
+                states.append((start, start + part['size'], part['private']))
+        return states
+
+    def check_map(self):
+        """In place, what is private for QEMU is private for the kernel."""
+        for start, end, private in self.known_states():
+            if not in_place():
+                break
+            # Of a large part, which no guest has looked at, some pages do.
+            step = PAGE if end - start <= LARGE else 61 * PAGE
+            words = self.read_words(range(start, end, step))
+            expect({word is None for word in words}, {private})
+
+    def mark(self, start, end, seed):
+        """Write a word to pages of guest memory, where QEMU could."""
+        self.states = self.known_states()
+        memory = os.open(f'/proc/{self.pid}/mem', os.O_WRONLY)
+        for gpa, size, host in self.parts(start, end):
+            for offset in range(0, size, PAGE):
+                mark = pattern(gpa + offset, seed).to_bytes(8, 'little')
+                try:
+                    os.pwrite(memory, mark, host + offset + len(mark))
+                except OSError:
+                    # private, in place
+                    continue
+        os.close(memory)
+
+    def parts(self, start, end):
+        """Yield parts of guest memory: address, size, and where QEMU has it.
+
+        No two blocks of memory meet within a huge page.
+        """
+        while start < end:
+            size = min(HUGE_PAGE - start % HUGE_PAGE, end - start)
+            yield start, size, self.host_address(start)
+            start += size
+
+    def check_state(self, private, start, end):
+        """What the guest has as private or shared is that for QEMU, too."""
+        for _, size, host in self.parts(start, end):
+            expect({state for first, last, state in self.states
+                    if first < host + size and host < last}, {private})
 
     def sights(self, word, wanted):
         """Return what a page can be called in which there is such a word."""
@@ -142,6 +184,11 @@ class BareGuest(VM):
             self.pin = Pin(self.pid, self.host_address(int(numbers[0], 16)))
         elif what == 'unpin':
             self.pin.release()
+        elif what == 'mark':
+            self.mark(*(int(each, 16) for each in numbers))
+        elif what in ('private', 'shared'):
+            self.check_state(what == 'private',
+                             *(int(each, 16) for each in numbers))
         else:
             self.check_words(what, *(int(each, 16) for each in numbers))
             self.allocated.append(allocated())
