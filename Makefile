@@ -16,7 +16,7 @@ run: ## boot guests whose memory is private, in the lab
 check: ## unit tests, qtests, style, documentation, lab scenarios
 	@scripts/setup && scripts/check
 
-check-full: ## the same, the slow scenarios, check-debug, and a build of each patch
+check-full: ## the same, slow scenarios, other lab kernels, a build of each patch
 	@scripts/setup && scripts/check --full
 
 check-debug: ## lab scenarios on a kernel with its own checks: KASAN, lockdep, ...
@@ -36,6 +36,9 @@ kernel: ## build/lab/bzImage
 
 kernel-debug: ## build/lab/bzImage-debug, with the kernel's own checks
 	@scripts/setup && scripts/build-kernel --debug
+
+kernel-stock: ## build/lab/bzImage-stock, without our patches
+	@scripts/setup && scripts/build-kernel --stock
 
 docs: ## the manual, in build/qemu/docs/manual
 	@scripts/setup && scripts/build-qemu html man
@@ -61,4 +64,4 @@ clean: ## remove what is built, but for work trees and the cache
 		build/tests build/qemu-bundle build/qemu-system-x86_64*
 
 .PHONY: help run check check-full check-debug bench lab qemu kernel \
-	kernel-debug docs tree linux-tree patches setup clean
+	kernel-debug kernel-stock docs tree linux-tree patches setup clean
