@@ -1,7 +1,8 @@
 /*
- * Preloaded into QEMU, this makes KVM look like one of an older kernel: the
+ * Preloaded into QEMU, this makes KVM look like one that can do less: the
  * environment variable GUEST_MEMFD_FLAGS is the sum of the flags that it takes
- * for a guest_memfd, or "none" if it has no guest_memfd.
+ * for a guest_memfd, or "none" if it has no guest_memfd, and WITHOUT_CAPABILITY
+ * the number of one that it lacks.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -16,9 +17,13 @@
 
 static bool takes(const struct create_guest_memfd *args)
 {
+    const char *wanted = getenv("GUEST_MEMFD_FLAGS");
     unsigned long flags;
 
-    if (sscanf(getenv("GUEST_MEMFD_FLAGS"), "%lu", &flags) != 1) {
+    if (!wanted) {
+        return true;
+    }
+    if (sscanf(wanted, "%lu", &flags) != 1) {
         errno = ENOTTY;
         return false;
     }
@@ -26,8 +31,18 @@ static bool takes(const struct create_guest_memfd *args)
     return !(args->flags & ~flags);
 }
 
+static bool lacks(uintptr_t capability)
+{
+    const char *unwanted = getenv("WITHOUT_CAPABILITY");
+
+    return unwanted && capability == strtoul(unwanted, NULL, 10);
+}
+
 static int own_ioctl(int fd, unsigned long request, void *arg)
 {
+    if (request == KVM_CHECK_EXTENSION && lacks((uintptr_t)arg)) {
+        return 0;
+    }
     if (request == CREATE_GUEST_MEMFD && !takes(arg)) {
         return -1;
     }

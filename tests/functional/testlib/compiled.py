@@ -22,6 +22,7 @@ GUESTS = [path.stem for path in sorted(GUEST.glob('*.c'))
           if path.stem not in ('pvh', 'runtime')]
 # guests that scenarios want with macros
 VARIANTS = [('implicit', '-DLOST=1'), ('implicit', '-DCONVERTS=0'),
+            ('refused', '-DTIMES=1000'), ('refused', '-DTIMES=125000'),
             ('reset', '-DRESETS=1', '-DHOLD'), ('reset', '-DRESETS=3'),
             ('reset', '-DRESETS=5'), ('reset', '-DRESETS=10'),
             ('reset', '-DRESETS=50'), ('stress', '-DCONVERSIONS=4000'),
@@ -31,7 +32,8 @@ PROGRAMS = {
     'gmem-conversion': ('gmem-conversion', 'memory', 'pin', 'tap', 'vm'),
     'gmem-huge': ('gmem-huge/*', 'memory', 'pin', 'pool', 'tap', 'vm'),
 }
-PRELOADED = ['fault-exits', 'older-kvm', 'record-launch', 'refuse-conversion']
+PRELOADED = ['fault-exits', 'older-kvm', 'record-launch', 'refuse-allocation',
+             'refuse-conversion']
 
 
 @functools.cache

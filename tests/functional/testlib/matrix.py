@@ -12,6 +12,8 @@ from .tap import FULL, check, expect, expect_between
 from .vm import GUEST_MEMFD, backend, main_ram, preloaded
 
 RESETS = 50 if FULL else 10
+# of each of 8 kinds
+REFUSALS = 125000 if FULL else 1000
 # MiB; of less memory QEMU takes no samples
 SAMPLED = 128
 PAGE_SIZES = {'4 KiB': None, '2 MiB': '2M', '1 GiB': '1G'}
@@ -57,9 +59,14 @@ def mode():
     return 'in place' if in_place() else 'separate'
 
 
+def size_for(page):
+    """Return how much memory, in MiB, a guest with such pages has."""
+    return 1024 if page == '1 GiB' else 64
+
+
 def run_cell(page, cpus):
     """Run one cell of the matrix."""
-    size = 1024 if page == '1 GiB' else 64
+    size = size_for(page)
     with check(f'{mode()}, pages of {page}, {cpus} processor(s)'):
         with guest('matrix', page, size, cpus) as cell:
             cell.run()
@@ -81,6 +88,20 @@ def run_guest(name, page='4 KiB', cpus=1, where='', **options):
             each.run()
             if not each.answers:
                 raise AssertionError('the host was never asked')
+
+
+def run_refused():
+    """Requests that must be refused cost the guest time, and nothing else."""
+    run_guest('refused', where=f', {8 * REFUSALS} times',
+              flags=(f'-DTIMES={REFUSALS}',))
+
+
+def run_all():
+    """Run the other guests on pages of all sizes."""
+    for page in PAGE_SIZES:
+        for name, cpus in (('conversion', 2), ('neighbours', 2),
+                           ('refused', 2), ('chipset', 1), ('remapped', 2)):
+            run_guest(name, page, cpus, size=size_for(page))
 
 
 def measure_dirty_rate(each, mode, **options):
