@@ -34,8 +34,10 @@ static bool takes(const struct create_guest_memfd *args)
 static bool lacks(uintptr_t capability)
 {
     const char *unwanted = getenv("WITHOUT_CAPABILITY");
+    unsigned long number;
 
-    return unwanted && capability == strtoul(unwanted, NULL, 10);
+    return unwanted && sscanf(unwanted, "%lu", &number) == 1 &&
+           capability == number;
 }
 
 static int own_ioctl(int fd, unsigned long request, void *arg)
