@@ -8,6 +8,8 @@
 #include "runtime.h"
 
 #define AREA        (16 * MIB)
+#define LEGACY      (640 * KIB)
+#define EXPANSION   (896 * KIB)
 #define PAM0        0x90
 #define PAM6        0x96
 #define SMRAM       0x9d
@@ -25,34 +27,51 @@ static void touch(uint64_t gpa, uint64_t end)
     }
 }
 
+static void set_pam(uint8_t value)
+{
+    for (unsigned int reg = PAM0; reg <= PAM6; reg++) {
+        pci_write8(0, reg, value);
+    }
+}
+
 static void try_pam(void)
 {
     for (unsigned int value = 0; value < 0x100; value += 0x11) {
-        for (unsigned int reg = PAM0; reg <= PAM6; reg++) {
-            pci_write8(0, reg, value);
-        }
-        touch(640 * KIB, MIB);
+        set_pam(value);
+        touch(LEGACY, MIB);
         check_pages(AREA, AREA + MIB, SEED);
     }
+    set_pam(0);
 }
 
 static void try_smram(void)
 {
     pci_write8(0, SMRAM, SMRAM_OPEN);
-    touch(640 * KIB, 768 * KIB);
+    touch(LEGACY, 768 * KIB);
     pci_write8(0, SMRAM, 0);
 }
 
-/* Any device with a first BAR will do. */
-static void try_bar(void)
+/* A page of which the device hides a part may be converted, or refused. */
+static void try_to_convert(uint64_t gpa, uint64_t size)
+{
+    convert(gpa, size, false);
+    convert(gpa, size, true);
+}
+
+/* Any device with a first BAR will do; some are smaller than a page. */
+static void try_bar(uint64_t gpa)
 {
     for (unsigned int device = 1; device < DEVICES; device++) {
         if (pci_read32(device, 0) == UINT32_MAX) {
             continue;
         }
-        pci_write32(device, BAR0, AREA);
+        pci_write32(device, BAR0, gpa);
         pci_write8(device, COMMAND, MEMORY);
-        (void)*word(AREA);
+        (void)*word(gpa);
+        if (gpa < MIB) {
+            try_to_convert(gpa, PAGE);
+            try_to_convert(gpa, 64 * KIB);
+        }
         pci_write8(device, COMMAND, 0);
         check_pages(AREA, AREA + MIB, SEED);
     }
@@ -63,7 +82,9 @@ int guest_main(void)
     write_pages(AREA, AREA + MIB, SEED);
     try_pam();
     try_smram();
-    try_bar();
+    try_bar(AREA);
+    try_bar(LEGACY);
+    try_bar(EXPANSION);
     check_pages(AREA, AREA + MIB, SEED);
     if (convert(AREA, MIB, false) || convert(AREA, MIB, true)) {
         fail("conversion after that");
