@@ -209,6 +209,17 @@ static uint32_t ram_flags(HostMemoryBackend *backend)
            (backend->reserve ? 0 : RAM_NORESERVE);
 }
 
+/* The kernel reserves the huge pages of a memfd when QEMU maps it. */
+static void hint_at_map_failure(HostMemoryBackendGuestMemfd *m, Error **errp)
+{
+    if (m->hugetlb && has_two_backings(MEMORY_BACKEND(m))) {
+        error_append_hint(errp, "Use a smaller 'size', or set more huge pages "
+                          "aside: see /sys/kernel/mm/hugepages/.\n");
+    } else {
+        error_append_hint(errp, "Use a smaller 'size'.\n");
+    }
+}
+
 static bool create_memory(HostMemoryBackend *backend, const char *name,
                           uint64_t page_size, Error **errp)
 {
@@ -222,7 +233,7 @@ static bool create_memory(HostMemoryBackend *backend, const char *name,
     if (!memory_region_init_ram_from_fd(&backend->mr, OBJECT(backend), name,
                                         backend->size, page_size,
                                         ram_flags(backend), fd, 0, errp)) {
-        error_append_hint(errp, "Use a smaller 'size'.\n");
+        hint_at_map_failure(MEMORY_BACKEND_GUEST_MEMFD(backend), errp);
         close(fd);
         return false;
     }
