@@ -14,6 +14,8 @@
 
 enum {
     SERIAL = 0x3f8, DEBUG_EXIT = 0xf4, RESET_CONTROL = 0xcf9, RESET_NOW = 6,
+    /* as those of runtime.c */
+    GOOD = 21, BAD = 22,
     MAP_RAM = 1, MAP_ACPI = 3,
     FADT_FLAGS = 112, HAS_RESET = 1 << 10, IN_MEMORY = 0,
 };
@@ -94,9 +96,9 @@ static void say(const char *text)
     print("\n", 1);
 }
 
-static void __attribute__((noreturn)) end(int status)
+static void __attribute__((noreturn)) end(uint8_t value)
 {
-    out8(DEBUG_EXIT, status);
+    out8(DEBUG_EXIT, value);
     for (;;) {
         asm volatile("hlt");
     }
@@ -106,7 +108,7 @@ static void expect(bool holds, const char *what)
 {
     if (!holds) {
         say(what);
-        end(1);
+        end(BAD);
     }
 }
 
@@ -238,7 +240,7 @@ void pvh_main(const StartInfo *info)
     expect(type_of(info, (uintptr_t)pvh_main) == MAP_RAM, "I am not in RAM");
     say("all is there");
     if (was_here()) {
-        end(0);
+        end(GOOD);
     }
     reset(info);
 }

@@ -24,7 +24,7 @@ enum { EAGAIN = 11, ENOMEM = 12, EINVAL = 22 };
 /**
  * guest_main() - what the guest does, on its first processor
  *
- * Return: the guest's exit status, 0 if all went well.
+ * Return: 0 if all went well.
  */
 int guest_main(void);
 
@@ -35,7 +35,7 @@ int guest_main(void);
 void print(const char *text, ...);
 
 /**
- * fail() - end the guest with status 1, and say why
+ * fail() - end the guest as one that failed, and say why
  * @text: as for print()
  */
 void fail(const char *text, ...) __attribute__((noreturn));

@@ -7,9 +7,9 @@ import functools
 import tempfile
 from pathlib import Path
 
-from .bare import BareGuest, in_place
+from .bare import CONFIDENTIAL, BareGuest, in_place
 from .tap import FULL, check, expect, expect_between
-from .vm import GUEST_MEMFD, backend, main_ram, preloaded
+from .vm import GUEST_MEMFD, VM, backend, main_ram, preloaded
 
 RESETS = 50 if FULL else 10
 # of each of 8 kinds
@@ -120,6 +120,31 @@ def run_measured():
                 measure_dirty_rate(each, how)
 
 
+def expect_private(vm, backend_id):
+    """All memory of a backend is private."""
+    info, = [each for each in vm.cmd('query-guest-memfd', map=True)
+             if each['id'] == backend_id]
+    expect([part['private'] for part in info['map']], [True])
+
+
+def run_plugged():
+    """Memory is private when it is plugged, however old it is."""
+    memory = [*main_ram(GUEST_MEMFD, 64), '-m', '64M,slots=3,maxmem=1G',
+              *backend(GUEST_MEMFD, 'old', 16)]
+    with check(f'memory that is plugged is private, {mode()}'), \
+            VM('-S', *CONFIDENTIAL, *memory) as vm:
+        for name in 'new', 'reset':
+            vm.cmd('object-add', qom_type=GUEST_MEMFD, id=name, size=16 << 20)
+        for name in 'old', 'new':
+            vm.cmd('device_add', driver='pc-dimm', memdev=name)
+            expect_private(vm, name)
+        vm.cmd('system_reset')
+        vm.await_event('RESET')
+        vm.cmd('device_add', driver='pc-dimm', memdev='reset')
+        for name in 'old', 'new', 'reset':
+            expect_private(vm, name)
+
+
 class StuckGuest(BareGuest):
     """A guest of whose memory a part remains shared, as QEMU knows."""
 
@@ -159,13 +184,19 @@ def image():
             'force-raw=on')
 
 
-def run_resets(page, cpus, resets=RESETS, **options):
+def expect_no_growth(used):
+    """Resets take nothing, but for what QEMU has after the first one."""
+    for name, before in used[1].items():
+        expect_between(-3, used[-1][name] - before, 3)
+
+
+def run_resets(page, cpus, resets=RESETS, where='', **options):
     """Memory is as at first after each reset, and no more than then."""
     with check(f'{resets} resets, {mode()}, pages of {page}, {cpus} '
-               'processor(s)'):
+               f'processor(s){where}'):
         memory = main_ram(GUEST_MEMFD, 64, **pages_of(page), **options)
         with guest('reset', cpus=cpus, flags=(f'-DRESETS={resets}',),
                    args=[*memory, *image()]) as each:
             each.run()
-            expect(len(each.allocated), resets + 1)
-            expect_between(-1, each.allocated[-1] - each.allocated[0], 1)
+            expect(len(each.used), resets + 1)
+            expect_no_growth(each.used)

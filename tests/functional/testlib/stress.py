@@ -8,11 +8,14 @@ import time
 
 from .bare import BareGuest
 from .matrix import mode, pages_of
-from .tap import check, expect, say
-from .vm import GUEST_MEMFD, Monitor, main_ram, open_files
+from .tap import check, expect, expect_between, say
+from .vm import GUEST_MEMFD, Monitor, in_use, main_ram, open_files
 
 MIB = 1 << 20
 CPUS = 4
+# what may be in use more at the end, see in_use(): the guest touches memory
+GROWTH = {'guest_memfd': 24, 'memfd': 24, 'huge pages': 24, 'QEMU': 8,
+          'mappings': 3, 'files': 0}
 
 
 class StressGuest(BareGuest):
@@ -24,7 +27,7 @@ class StressGuest(BareGuest):
                          cpus=CPUS, flags=(f'-DCONVERSIONS={conversions}',))
         self.observer = Monitor(self.monitor_channel('observer'))
         self.stopping = False
-        self.files = []
+        self.files, self.before = [], {}
         self.unplugging = threading.Event()
         self.plugged = self.asked = 0
         self.errors = []
@@ -70,8 +73,6 @@ class StressGuest(BareGuest):
         elif question == 'stopped':
             for thread in self.threads:
                 thread.join()
-            if self.errors:
-                raise self.errors[0]
         else:
             super().answer(question)
             return
@@ -81,13 +82,19 @@ class StressGuest(BareGuest):
         """All is as at the beginning, and the states are right."""
         self.await_files(self.files)
         super().check_map()
+        used = in_use(self.pid)
+        for name, most in GROWTH.items():
+            expect_between(-1, used[name] - self.before[name], most)
 
     def run(self):
         """Let all of it run to its end."""
         self.files = open_files(self.pid)
+        self.before = in_use(self.pid)
         for thread in self.threads:
             thread.start()
         super().run()
+        if self.errors:
+            raise self.errors[0]
 
 
 def run_stress(conversions, page, where=''):

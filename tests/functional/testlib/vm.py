@@ -85,6 +85,11 @@ def mappings(pid):
             for block in blocks if '[kvm-gmem]' in block]
 
 
+def count_mappings(pid):
+    """Count the pieces in which a process maps guest_memfds."""
+    return Path(f'/proc/{pid}/maps').read_text('utf-8').count('[kvm-gmem]')
+
+
 def open_files(pid):
     """Return what a process's file descriptors are, sorted."""
     links = []
@@ -111,6 +116,23 @@ def allocated():
     # counts no blocks of such a file, and free memory is no measure: pages
     # given back wait on lists of each processor.
     return meminfo('Unevictable')
+
+
+def in_use(pid):
+    """Return what guests have of the machine, and a QEMU apart from that.
+
+    Sizes are in MiB.
+    """
+    huge = re.findall(r'^HugePages_(?:Total|Free): +(\d+)',
+                      Path('/proc/meminfo').read_text('utf-8'), re.M)
+    status = Path(f'/proc/{pid}/status').read_text('utf-8')
+    anonymous = re.search(r'^RssAnon:\s+(\d+)', status, re.M)[1]
+    return {'guest_memfd': allocated(), 'memfd': meminfo('Shmem'),
+            'huge pages': int(huge[0]) - int(huge[1]),
+            'QEMU': int(anonymous) // 1024,
+            'mappings': len(Path(f'/proc/{pid}/maps').read_text('utf-8')
+                            .splitlines()),
+            'files': len(open_files(pid))}
 
 
 def await_allocated(size):
