@@ -237,18 +237,20 @@ static void restore_states(const Piece *piece, bool private)
     }
 }
 
-/* Devices had access before, and may fail to get it again. */
-static void restore_access(const Piece *piece)
+/* Devices are to reach what stays shared, and may fail to. */
+static void check_access(RAMBlock *rb, int ret)
 {
-    RAMBlock *rb = piece->rb;
-    int ret = notify_populate(piece);
-
     if (ret) {
         rb->attributes->failures++;
         warn_report_once("devices lose access to shared memory of '%s', of "
                          "which a conversion failed: %s", rb->idstr,
                          strerror(-ret));
     }
+}
+
+static void restore_access(const Piece *piece)
+{
+    check_access(piece->rb, notify_populate(piece));
 }
 
 /*
@@ -569,15 +571,16 @@ void kvm_restore_memory_attributes(MemoryRegion *mr, hwaddr start,
         return;
     }
     ram_block_attributes_lock();
-    /* Where there was no memslot, all is shared; so what is private changes. */
+    /* KVM may have failed to forget what was there before. */
+    kvm_set_memory_attributes_shared(start, size);
+    /* All is shared now, so what is private changes. */
     find_changing(&piece, false);
     while (next_run(&piece, &run)) {
         if (restore_state(&piece, &run, true)) {
             ram_block_attributes_set(rb->attributes, offset + run.offset,
                                      run.size, true);
-            ram_block_attributes_notify_populate(rb->attributes,
-                                                 offset + run.offset,
-                                                 run.size);
+            check_access(rb, ram_block_attributes_notify_populate(
+                rb->attributes, offset + run.offset, run.size));
         }
     }
     ram_block_attributes_unlock();

@@ -37,6 +37,8 @@
 
 #define TYPE_SW_PROTECTED_GUEST "sw-protected-guest"
 
+enum { MAX_TRIES = 10, FIRST_DELAY_US = 100 };
+
 OBJECT_DECLARE_SIMPLE_TYPE(SwProtectedGuest, SW_PROTECTED_GUEST)
 
 struct SwProtectedGuest {
@@ -230,17 +232,42 @@ static bool make_private_by_address(void)
     return true;
 }
 
+/* Of what may be plugged later KVM has no attributes yet. */
+static int mark_unplugged_private(RAMBlock *rb, void *opaque)
+{
+    if (rb->attributes && !memory_region_is_mapped(rb->mr)) {
+        ram_block_attributes_set(rb->attributes, 0, rb->max_length, false);
+    }
+    return 0;
+}
+
+static bool make_private_with_two_backings(void)
+{
+    ram_block_attributes_lock();
+    qemu_ram_foreach_block(mark_unplugged_private, NULL);
+    ram_block_attributes_unlock();
+    return make_private_by_address();
+}
+
 static bool make_all_private(void)
 {
     return machine_converts_in_place(current_machine)
-        ? !kvm_convert_all_in_place(true) : make_private_by_address();
+        ? !kvm_convert_all_in_place(true) : make_private_with_two_backings();
 }
 
-/* In place this is all that there is, otherwise the private side. */
+/*
+ * In place this is all that there is, otherwise the private side.  The kernel
+ * may hold a page for a moment.
+ */
 static int empty(RAMBlock *rb, void *opaque)
 {
-    return rb->attributes
-        ? ram_block_discard_guest_memfd_range(rb, 0, rb->max_length) : 0;
+    int ret = rb->attributes ? -EAGAIN : 0;
+
+    for (int tries = 0; ret == -EAGAIN && tries < MAX_TRIES; tries++) {
+        g_usleep(tries ? FIRST_DELAY_US << tries : 0);
+        ret = ram_block_discard_guest_memfd_range(rb, 0, rb->max_length);
+    }
+    return ret;
 }
 
 static int mark_shared(RAMBlock *rb, void *opaque)

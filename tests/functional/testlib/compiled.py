@@ -32,8 +32,8 @@ PROGRAMS = {
     'gmem-conversion': ('gmem-conversion', 'memory', 'pin', 'tap', 'vm'),
     'gmem-huge': ('gmem-huge/*', 'memory', 'pin', 'pool', 'tap', 'vm'),
 }
-PRELOADED = ['fault-exits', 'older-kvm', 'record-launch', 'refuse-allocation',
-             'refuse-conversion']
+PRELOADED = ['busy-memory', 'fault-exits', 'older-kvm', 'record-launch',
+             'refuse-allocation', 'refuse-conversion']
 
 
 @functools.cache
