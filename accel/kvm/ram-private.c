@@ -16,8 +16,15 @@
 #include "qemu/madvise.h"
 #include "qemu/rcu.h"
 #include "exec/cpu-common.h"
+#include "hw/boards.h"
+#include "system/hostmem.h"
+#include "system/numa.h"
 #include "system/ram-private.h"
 #include "trace.h"
+
+#ifdef CONFIG_NUMA
+#include <numaif.h>
+#endif
 
 /* Each is a mapping, of which a process may have some 65,000. */
 enum { MAX_STAND_INS = 1024 };
@@ -35,21 +42,54 @@ bool ram_is_private(RAMBlock *rb, uint64_t offset, uint64_t size)
     return true;
 }
 
-/* Maps the file again, which only undoes what this file has done. */
+static bool is_dumped(RAMBlock *rb)
+{
+    Object *owner = rb->mr->owner;
+
+    if (!machine_dump_guest_core(current_machine)) {
+        return false;
+    }
+    return !owner || !object_dynamic_cast(owner, TYPE_MEMORY_BACKEND) ||
+           MEMORY_BACKEND(owner)->dump;
+}
+
+/* The file has the policy; what maps it was given it, too. */
+static void restore_policy(void *host, size_t size)
+{
+#ifdef CONFIG_NUMA
+    DECLARE_BITMAP(nodes, MAX_NODES + 1) = {};
+    int policy;
+
+    if (!get_mempolicy(&policy, nodes, MAX_NODES + 1, host, MPOL_F_ADDR) &&
+        policy != MPOL_DEFAULT) {
+        mbind(host, size, policy, nodes, MAX_NODES + 1, 0);
+    }
+#endif
+}
+
+/*
+ * Maps the file again, in the same way as the memory around it: otherwise the
+ * kernel has one mapping more from then on, and a guest could use them all up.
+ */
 static void map_file(RAMBlock *rb, uint64_t offset)
 {
     const size_t page = qemu_real_host_page_size();
+    const int noreserve = qemu_ram_is_noreserve(rb) ? MAP_NORESERVE : 0;
     void *host = rb->host + offset;
 
-    if (mmap(host, page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+    if (mmap(host, page, PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_FIXED | noreserve,
              rb->fd, rb->fd_offset + offset) != host) {
         error_report_once("cannot map shared memory of '%s' again: %s",
                           rb->idstr, strerror(errno));
         return;
     }
+    qemu_madvise(host, page, QEMU_MADV_HUGEPAGE);
     qemu_madvise(host, page, QEMU_MADV_DONTFORK);
-    /* The memory of such guests is better left out of core dumps. */
-    qemu_madvise(host, page, QEMU_MADV_DONTDUMP);
+    if (!is_dumped(rb)) {
+        qemu_madvise(host, page, QEMU_MADV_DONTDUMP);
+    }
+    restore_policy(host, page);
     clear_bit(offset / page, rb->attributes->stand_ins);
     rb->attributes->nr_stand_ins--;
 }
@@ -73,7 +113,7 @@ static bool stand_in(RAMBlock *rb, uint64_t offset)
     const size_t page = qemu_real_host_page_size();
     void *host = rb->host + offset;
 
-    if (rb->attributes->nr_stand_ins == MAX_STAND_INS) {
+    if (rb->attributes->nr_stand_ins >= MAX_STAND_INS) {
         ram_private_end(rb, 0, rb->max_length);
     }
     if (mmap(host, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
