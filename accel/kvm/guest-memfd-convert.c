@@ -347,13 +347,21 @@ static int convert_pieces(Pieces *pieces, bool to_private, bool last_try)
     return 0;
 }
 
-static bool can_be_private(const MemoryRegionSection *section)
+/* A small BAR may hide a part of a page, which KVM has no memslot for then. */
+static bool can_be_private(Piece *piece)
 {
     const size_t page = qemu_real_host_page_size();
+    hwaddr start = QEMU_ALIGN_UP(piece->start, page);
+    hwaddr end = QEMU_ALIGN_DOWN(piece->start + piece->size, page);
 
-    return memory_region_has_guest_memfd(section->mr) &&
-           QEMU_IS_ALIGNED(section->offset_within_address_space, page) &&
-           QEMU_IS_ALIGNED(int128_get64(section->size), page);
+    if (!memory_region_has_guest_memfd(piece->mr) || start >= end) {
+        return false;
+    }
+    piece->rb = piece->mr->ram_block;
+    piece->offset += start - piece->start;
+    piece->start = start;
+    piece->size = end - start;
+    return QEMU_IS_ALIGNED(piece->offset, page);
 }
 
 static bool is_range(hwaddr start, hwaddr size)
@@ -384,20 +392,22 @@ static int find_mapped(Pieces *pieces, const Request *request)
             .offset = section.offset_within_region,
             .size = int128_get64(section.size),
         };
+        hwaddr next = piece.start + piece.size;
+        bool ok;
 
         if (!section.mr) {
             return request->to_private ? -EINVAL : 0;
         }
-        if (can_be_private(&section)) {
-            piece.rb = section.mr->ram_block;
+        ok = can_be_private(&piece);
+        if (ok) {
             add_piece(pieces, &piece);
         } else {
             memory_region_unref(section.mr);
         }
-        if (request->to_private && (!piece.rb || piece.start != start)) {
+        if (request->to_private && (!ok || piece.start != start)) {
             return -EINVAL;
         }
-        start = piece.start + piece.size;
+        start = next;
     }
     return 0;
 }
@@ -572,7 +582,9 @@ void kvm_restore_memory_attributes(MemoryRegion *mr, hwaddr start,
     }
     ram_block_attributes_lock();
     /* KVM may have failed to forget what was there before. */
-    kvm_set_memory_attributes_shared(start, size);
+    if (kvm_set_memory_attributes_shared(start, size)) {
+        rb->attributes->failures++;
+    }
     /* All is shared now, so what is private changes. */
     find_changing(&piece, false);
     while (next_run(&piece, &run)) {

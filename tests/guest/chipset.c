@@ -51,26 +51,48 @@ static void try_smram(void)
     pci_write8(0, SMRAM, 0);
 }
 
-/* A page of which the device hides a part may be converted, or refused. */
-static void try_to_convert(uint64_t gpa, uint64_t size)
+static uint32_t bar_size(unsigned int device)
 {
-    convert(gpa, size, false);
-    convert(gpa, size, true);
+    pci_write32(device, BAR0, UINT32_MAX);
+    return -(pci_read32(device, BAR0) & ~0xfu);
+}
+
+static void must_give(int64_t wanted, uint64_t gpa, uint64_t end, bool private)
+{
+    int64_t ret = convert(gpa, end - gpa, private);
+
+    if (ret != wanted) {
+        fail("conversion of %x to %x: %x", gpa, end, ret);
+    }
+}
+
+/* A device hides a part of the first page, which cannot be private so long. */
+static void convert_behind(uint64_t gpa)
+{
+    uint64_t end = gpa + 64 * KIB;
+
+    must_give(0, gpa, end, false);
+    compare_states(gpa + PAGE, end);
+    must_give(-EINVAL, gpa, end, true);
+    compare_states(gpa + PAGE, end);
+    must_give(0, gpa + PAGE, end, true);
+    compare_states(gpa + PAGE, end);
 }
 
 /* Any device with a first BAR will do; some are smaller than a page. */
 static void try_bar(uint64_t gpa)
 {
     for (unsigned int device = 1; device < DEVICES; device++) {
+        uint32_t size = bar_size(device);
+
         if (pci_read32(device, 0) == UINT32_MAX) {
             continue;
         }
         pci_write32(device, BAR0, gpa);
         pci_write8(device, COMMAND, MEMORY);
         (void)*word(gpa);
-        if (gpa < MIB) {
-            try_to_convert(gpa, PAGE);
-            try_to_convert(gpa, 64 * KIB);
+        if (gpa < MIB && size && size < PAGE) {
+            convert_behind(gpa);
         }
         pci_write8(device, COMMAND, 0);
         check_pages(AREA, AREA + MIB, SEED);
