@@ -26,7 +26,7 @@
 #include <numaif.h>
 #endif
 
-/* Each is a mapping, of which a process may have some 65,000. */
+/* Each parts a mapping, of which a process may have some 65,000. */
 enum { MAX_STAND_INS = 1024 };
 
 bool ram_is_private(RAMBlock *rb, uint64_t offset, uint64_t size)
@@ -108,14 +108,38 @@ void ram_private_end(RAMBlock *rb, uint64_t offset, uint64_t size)
     }
 }
 
+static int add_stand_ins(RAMBlock *rb, void *count)
+{
+    if (rb->attributes) {
+        *(unsigned long *)count += rb->attributes->nr_stand_ins;
+    }
+    return 0;
+}
+
+static int end_stand_ins(RAMBlock *rb, void *opaque)
+{
+    if (ram_converts_in_place(rb)) {
+        ram_private_end(rb, 0, rb->max_length);
+    }
+    return 0;
+}
+
+static void make_room(void)
+{
+    unsigned long count = 0;
+
+    qemu_ram_foreach_block(add_stand_ins, &count);
+    if (count >= MAX_STAND_INS) {
+        qemu_ram_foreach_block(end_stand_ins, NULL);
+    }
+}
+
 static bool stand_in(RAMBlock *rb, uint64_t offset)
 {
     const size_t page = qemu_real_host_page_size();
     void *host = rb->host + offset;
 
-    if (rb->attributes->nr_stand_ins >= MAX_STAND_INS) {
-        ram_private_end(rb, 0, rb->max_length);
-    }
+    make_room();
     if (mmap(host, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
              MAP_FIXED | MAP_NORESERVE, -1, 0) != host) {
         return false;

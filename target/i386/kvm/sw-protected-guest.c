@@ -261,11 +261,16 @@ static bool make_all_private(void)
  */
 static int empty(RAMBlock *rb, void *opaque)
 {
+    const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     int ret = rb->attributes ? -EAGAIN : 0;
 
     for (int tries = 0; ret == -EAGAIN && tries < MAX_TRIES; tries++) {
         g_usleep(tries ? FIRST_DELAY_US << tries : 0);
-        ret = ram_block_discard_guest_memfd_range(rb, 0, rb->max_length);
+        ret = fallocate(rb->guest_memfd, mode, 0, rb->max_length) ? -errno : 0;
+    }
+    if (ret) {
+        error_report("memory '%s' cannot be freed: %s", rb->idstr,
+                     strerror(-ret));
     }
     return ret;
 }
