@@ -14,8 +14,8 @@ from .vm import GUEST_MEMFD, Monitor, in_use, main_ram, open_files
 MIB = 1 << 20
 CPUS = 4
 # what may be in use more at the end, see in_use(): the guest touches memory
-GROWTH = {'guest_memfd': 24, 'memfd': 24, 'huge pages': 24, 'QEMU': 8,
-          'mappings': 3, 'files': 0}
+GROWTH = {'guest_memfd': 24, 'memfd': 24, 'huge pages': 12, 'QEMU': 8,
+          'mappings': 1, 'files': 0}
 
 
 class StressGuest(BareGuest):
@@ -39,6 +39,7 @@ class StressGuest(BareGuest):
         try:
             work()
         except Exception as error:
+            say(f'{work.__name__}: {error!r}')
             self.errors.append(error)
 
     def plug(self):
@@ -80,6 +81,8 @@ class StressGuest(BareGuest):
 
     def check_map(self):
         """All is as at the beginning, and the states are right."""
+        if self.errors:
+            raise self.errors[0]
         self.await_files(self.files)
         super().check_map()
         used = in_use(self.pid)
@@ -93,8 +96,6 @@ class StressGuest(BareGuest):
         for thread in self.threads:
             thread.start()
         super().run()
-        if self.errors:
-            raise self.errors[0]
 
 
 def run_stress(conversions, page, where=''):
