@@ -66,17 +66,24 @@ static void must_give(int64_t wanted, uint64_t gpa, uint64_t end, bool private)
     }
 }
 
+static void look(uint64_t gpa, uint64_t end, const char *what)
+{
+    write_pages(gpa, end, SEED);
+    ask_host("%s %x %x %x", what, gpa, end, (uint64_t)SEED);
+    compare_states(gpa, end);
+}
+
 /* A device hides a part of the first page, which cannot be private so long. */
 static void convert_behind(uint64_t gpa)
 {
     uint64_t end = gpa + 64 * KIB;
 
     must_give(0, gpa, end, false);
-    compare_states(gpa + PAGE, end);
+    look(gpa + PAGE, end, "seen");
     must_give(-EINVAL, gpa, end, true);
-    compare_states(gpa + PAGE, end);
+    look(gpa + PAGE, end, "seen");
     must_give(0, gpa + PAGE, end, true);
-    compare_states(gpa + PAGE, end);
+    look(gpa + PAGE, end, "hidden");
 }
 
 /* Any device with a first BAR will do; some are smaller than a page. */
