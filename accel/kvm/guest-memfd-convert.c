@@ -506,6 +506,28 @@ int kvm_convert_all_in_place(bool to_private)
     return qemu_ram_foreach_block(convert_block, &to_private);
 }
 
+static int free_block(RAMBlock *rb, void *opaque)
+{
+    const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    int ret = rb->attributes ? -EAGAIN : 0;
+
+    /* ram_block_discard_guest_memfd_range() would report each try */
+    for (int tries = 0; ret == -EAGAIN && tries <= MAX_TRIES; tries++) {
+        g_usleep(tries ? FIRST_DELAY_US << tries : 0);
+        ret = fallocate(rb->guest_memfd, mode, 0, rb->max_length) ? -errno : 0;
+    }
+    if (ret) {
+        error_report("memory '%s' cannot be freed: %s", rb->idstr,
+                     strerror(-ret));
+    }
+    return ret;
+}
+
+int kvm_free_guest_memfds(void)
+{
+    return qemu_ram_foreach_block(free_block, NULL);
+}
+
 bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
 {
     uint64_t done;

@@ -44,13 +44,10 @@ bool ram_is_private(RAMBlock *rb, uint64_t offset, uint64_t size)
 
 static bool is_dumped(RAMBlock *rb)
 {
-    Object *owner = rb->mr->owner;
+    HostMemoryBackend *backend = backend_of_ram(rb->mr);
 
-    if (!machine_dump_guest_core(current_machine)) {
-        return false;
-    }
-    return !owner || !object_dynamic_cast(owner, TYPE_MEMORY_BACKEND) ||
-           MEMORY_BACKEND(owner)->dump;
+    return machine_dump_guest_core(current_machine) &&
+           (!backend || backend->dump);
 }
 
 /* The file has the policy; what maps it was given it, too. */

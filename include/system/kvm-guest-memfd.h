@@ -102,6 +102,19 @@ bool kvm_init_memory_state(RAMBlock *rb, Error **errp);
 int kvm_convert_all_in_place(bool to_private);
 
 /**
+ * kvm_free_guest_memfds: give back all memory in guest_memfds
+ *
+ * In place this is all that a RAMBlock has, otherwise its private side.  It
+ * starts again as zeros.  The kernel refuses as long as something holds a huge
+ * page of it; this waits as kvm_convert_memory() does, for each RAMBlock.
+ *
+ * Context: no vCPU runs.
+ *
+ * Return: 0, or a negative errno, reported.
+ */
+int kvm_free_guest_memfds(void);
+
+/**
  * kvm_handle_memory_fault: deal with KVM_EXIT_MEMORY_FAULT
  * @start: guest-physical address
  * @size: in bytes

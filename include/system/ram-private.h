@@ -8,6 +8,7 @@
 #define SYSTEM_RAM_PRIVATE_H
 
 #include "exec/cpu-common.h"
+#include "system/hostmem.h"
 #include "system/ramblock.h"
 
 /**
@@ -19,6 +20,19 @@
 static inline bool ram_converts_in_place(RAMBlock *rb)
 {
     return rb->guest_memfd >= 0 && qemu_ram_fd_is_guest_memfd(rb);
+}
+
+/**
+ * backend_of_ram: find the memory backend that a region is of
+ * @mr: region with a RAMBlock
+ *
+ * Return: the backend; or NULL for firmware, ROMs and devices' own memory,
+ * which have none.
+ */
+static inline HostMemoryBackend *backend_of_ram(MemoryRegion *mr)
+{
+    return (HostMemoryBackend *)object_dynamic_cast(mr->owner,
+                                                    TYPE_MEMORY_BACKEND);
 }
 
 /**

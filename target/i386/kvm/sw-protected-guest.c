@@ -37,8 +37,6 @@
 
 #define TYPE_SW_PROTECTED_GUEST "sw-protected-guest"
 
-enum { MAX_TRIES = 10, FIRST_DELAY_US = 100 };
-
 OBJECT_DECLARE_SIMPLE_TYPE(SwProtectedGuest, SW_PROTECTED_GUEST)
 
 struct SwProtectedGuest {
@@ -162,11 +160,6 @@ static bool convert(hwaddr start, hwaddr size, bool to_private)
     return !ret;
 }
 
-static bool is_of_backend(MemoryRegion *mr)
-{
-    return mr->owner && object_dynamic_cast(mr->owner, TYPE_MEMORY_BACKEND);
-}
-
 /* Finds memory of backends: firmware and ROMs, which have none, stay shared. */
 static bool add_ram(Int128 start, Int128 size, const MemoryRegion *mr,
                     hwaddr offset, void *opaque)
@@ -174,7 +167,7 @@ static bool add_ram(Int128 start, Int128 size, const MemoryRegion *mr,
     Range range;
 
     if (memory_region_has_guest_memfd((MemoryRegion *)mr) &&
-        is_of_backend((MemoryRegion *)mr)) {
+        backend_of_ram((MemoryRegion *)mr)) {
         range_set_bounds(&range, int128_get64(start),
                          int128_get64(start) + int128_get64(size) - 1);
         g_array_append_val((GArray *)opaque, range);
@@ -255,26 +248,6 @@ static bool make_all_private(void)
         ? !kvm_convert_all_in_place(true) : make_private_with_two_backings();
 }
 
-/*
- * In place this is all that there is, otherwise the private side.  The kernel
- * may hold a page for a moment.
- */
-static int empty(RAMBlock *rb, void *opaque)
-{
-    const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    int ret = rb->attributes ? -EAGAIN : 0;
-
-    for (int tries = 0; ret == -EAGAIN && tries < MAX_TRIES; tries++) {
-        g_usleep(tries ? FIRST_DELAY_US << tries : 0);
-        ret = fallocate(rb->guest_memfd, mode, 0, rb->max_length) ? -errno : 0;
-    }
-    if (ret) {
-        error_report("memory '%s' cannot be freed: %s", rb->idstr,
-                     strerror(-ret));
-    }
-    return ret;
-}
-
 static int mark_shared(RAMBlock *rb, void *opaque)
 {
     if (rb->attributes) {
@@ -295,7 +268,7 @@ static bool make_shared_by_address(void)
     ram_block_attributes_lock();
     qemu_ram_foreach_block(mark_shared, NULL);
     ram_block_attributes_unlock();
-    return !qemu_ram_foreach_block(empty, NULL);
+    return !kvm_free_guest_memfds();
 }
 
 /* So that images can be written. */
@@ -307,14 +280,10 @@ static bool make_all_shared(void)
 
 static int preallocate_again(RAMBlock *rb, void *opaque)
 {
-    HostMemoryBackend *backend;
+    HostMemoryBackend *backend = backend_of_ram(rb->mr);
     Error *err = NULL;
 
-    if (!ram_converts_in_place(rb) || !is_of_backend(rb->mr)) {
-        return 0;
-    }
-    backend = MEMORY_BACKEND(rb->mr->owner);
-    if (backend->prealloc &&
+    if (ram_converts_in_place(rb) && backend && backend->prealloc &&
         !MEMORY_BACKEND_GET_CLASS(backend)->prealloc(backend, false, &err)) {
         warn_report_err(err);
     }
@@ -327,7 +296,7 @@ static int preallocate_again(RAMBlock *rb, void *opaque)
  */
 static bool forget_all(void)
 {
-    return make_all_private() && !qemu_ram_foreach_block(empty, NULL);
+    return make_all_private() && !kvm_free_guest_memfds();
 }
 
 static void sw_protected_reset_enter(Object *obj, ResetType type)
