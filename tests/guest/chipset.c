@@ -18,7 +18,8 @@
 #define BAR0        0x10
 #define MEMORY      0x2
 
-enum { SEED = 0x77, DEVICES = 32 };
+/* Shared huge pages keep what they had. */
+enum { SEED = 0x77, SHARED = 0x88, DEVICES = 32 };
 
 static void touch(uint64_t gpa, uint64_t end)
 {
@@ -66,10 +67,10 @@ static void must_give(int64_t wanted, uint64_t gpa, uint64_t end, bool private)
     }
 }
 
-static void look(uint64_t gpa, uint64_t end, const char *what)
+static void look(uint64_t gpa, uint64_t end, const char *what, uint64_t seed)
 {
-    write_pages(gpa, end, SEED);
-    ask_host("%s %x %x %x", what, gpa, end, (uint64_t)SEED);
+    write_pages(gpa, end, seed);
+    ask_host("%s %x %x %x", what, gpa, end, seed);
     compare_states(gpa, end);
 }
 
@@ -79,11 +80,11 @@ static void convert_behind(uint64_t gpa)
     uint64_t end = gpa + 64 * KIB;
 
     must_give(0, gpa, end, false);
-    look(gpa + PAGE, end, "seen");
+    look(gpa + PAGE, end, "seen", SHARED);
     must_give(-EINVAL, gpa, end, true);
-    look(gpa + PAGE, end, "seen");
+    look(gpa + PAGE, end, "seen", SHARED);
     must_give(0, gpa + PAGE, end, true);
-    look(gpa + PAGE, end, "hidden");
+    look(gpa + PAGE, end, "hidden", SEED);
 }
 
 /* Any device with a first BAR will do; some are smaller than a page. */

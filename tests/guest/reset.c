@@ -23,7 +23,8 @@
 #define HOLD false
 #endif
 
-enum { SEED = 0x55, SPOILT = 0x66 };
+/* Of its own each, as shared huge pages keep what they had. */
+enum { HIDDEN = 0x55, SHARED = 0x44, SPOILT = 0x66 };
 
 static void check_zero(void)
 {
@@ -64,12 +65,12 @@ int guest_main(void)
     check_zero();
     check_image();
     /* Private again, although the last one left half of it shared. */
-    write_pages(AREA, AREA_END, SEED);
-    ask_host("hidden %x %x %x", AREA, AREA_END, (uint64_t)SEED);
+    write_pages(AREA, AREA_END, HIDDEN);
+    ask_host("hidden %x %x %x", AREA, AREA_END, (uint64_t)HIDDEN);
     if (convert(AREA, (AREA_END - AREA) / 2, false)) {
         fail("conversion after %x resets", resets);
     }
-    write_pages(AREA, AREA_END, SEED);
+    write_pages(AREA, AREA_END, SHARED);
     if (resets == RESETS) {
         return 0;
     }

@@ -98,14 +98,6 @@ def run_refused():
               flags=(f'-DTIMES={REFUSALS}',))
 
 
-def run_all():
-    """Run the other guests on pages of all sizes."""
-    for page in PAGE_SIZES:
-        for name, cpus in (('conversion', 2), ('neighbours', 2),
-                           ('refused', 2), ('chipset', 1), ('remapped', 2)):
-            run_guest(name, page, cpus, size=size_for(page))
-
-
 def measure_dirty_rate(each, mode, **options):
     """Let QEMU measure how fast a guest writes to memory."""
     each.cmd('calc-dirty-rate', calc_time=1, mode=mode, **options)
@@ -202,9 +194,26 @@ def run_resets(page, cpus, resets=RESETS, where='', **options):
     """Memory is as at first after each reset, and no more than then."""
     with check(f'{resets} resets, {mode()}, pages of {page}, {cpus} '
                f'processor(s){where}'):
-        memory = main_ram(GUEST_MEMFD, 64, **pages_of(page), **options)
+        memory = main_ram(GUEST_MEMFD, size_for(page), **pages_of(page),
+                          **options)
         with guest('reset', cpus=cpus, flags=(f'-DRESETS={resets}',),
                    args=[*memory, *image()]) as each:
             each.run()
             expect(len(each.used), resets + 1)
             expect_no_growth(each.used)
+
+
+def run_chipset(page):
+    """Run the guest that moves devices, small ones too, over its memory."""
+    memory = main_ram(GUEST_MEMFD, size_for(page), **pages_of(page))
+    run_guest('chipset', page, args=[*memory, '-device', 'pci-ohci'])
+
+
+def run_others():
+    """Run the other guests on pages of all sizes."""
+    for page in PAGE_SIZES:
+        for name, cpus in (('conversion', 2), ('neighbours', 4),
+                           ('refused', 1), ('remapped', 3)):
+            run_guest(name, page, cpus, size=size_for(page))
+        run_chipset(page)
+        run_resets(page, 2)
