@@ -16,6 +16,7 @@
 #include "qemu/rcu.h"
 #include "exec/target_page.h"
 #include "hw/boards.h"
+#include "hw/core/cpu.h"
 #include "hw/qdev-core.h"
 #include "system/address-spaces.h"
 #include "system/confidential-guest-support.h"
@@ -552,6 +553,18 @@ bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
     return !ret;
 }
 
+/*
+ * Linux 7.3 doesn't see that memory is private where the guest accessed a
+ * device before, unless it is asked to map it.
+ */
+static void map_as_it_is(hwaddr start, hwaddr size)
+{
+    struct kvm_pre_fault_memory range = { .gpa = start, .size = size };
+
+    /* If it cannot, the guest's access tells again. */
+    (void)kvm_vcpu_ioctl(current_cpu, KVM_PRE_FAULT_MEMORY, &range);
+}
+
 int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags)
 {
     int ret;
@@ -563,6 +576,7 @@ int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags)
     /* Such an access met a conversion; what it wants is there when it ends. */
     if (current_machine->cgs &&
         current_machine->cgs->converts_by_request_only) {
+        map_as_it_is(start, size);
         return 0;
     }
     ret = kvm_convert_memory(start, size, flags & KVM_MEMORY_EXIT_FLAG_PRIVATE);

@@ -121,8 +121,9 @@ int kvm_free_guest_memfds(void);
  * @flags: of the exit, see Linux's Documentation/virt/kvm/api.rst
  *
  * Converts the memory to what the access wants it to be, unless accesses of
- * this type of guest don't say so.  What something on the host holds stays what
- * it is; the vCPU makes the access again, and this is called again.
+ * this type of guest don't say so; then KVM maps it as it is.  What something
+ * on the host holds stays what it is; the vCPU makes the access again, and this
+ * is called again.
  *
  * Context: a vCPU's thread, without the BQL.
  *
