@@ -4,9 +4,8 @@ SPDX-License-Identifier: GPL-2.0-or-later
 """
 
 import functools
-import statistics
 import tempfile
-from itertools import pairwise
+from itertools import accumulate
 from pathlib import Path
 
 from .bare import CONFIDENTIAL, BareGuest, in_place
@@ -183,9 +182,10 @@ def expect_no_growth(used):
     for name in used[1]:
         sizes = [each[name] for each in used[1:]]
         if name == 'QEMU':
-            # Once in a while its heap takes some MiB more; a leak comes again.
-            steps = [after - before for before, after in pairwise(sizes)]
-            expect(statistics.median(steps), 0)
+            # Once in a while its heap takes some MiB more.  A leak comes
+            # again, if only with one of the three kinds of reset.
+            peaks = set(accumulate(sizes, max))
+            expect_between(1, len(peaks), 3)
         else:
             expect_between(-1, sizes[-1] - sizes[0], 1)
 
