@@ -141,6 +141,8 @@ static void give_up(SwProtectedGuest *guest)
     if (!guest->was_reset) {
         exit(1);
     }
+    error_printf("The machine stops.  End what holds the guest's memory, then "
+                 "use system_reset and cont.\n");
     qemu_system_vmstop_request_prepare();
     qemu_system_vmstop_request(RUN_STATE_INTERNAL_ERROR);
 }
