@@ -11,9 +11,12 @@
 #include "qemu/osdep.h"
 #include <linux/kvm.h>
 #include "qapi/error.h"
+#include "qapi/qapi-events-guest-memfd.h"
 #include "qemu/bitmap.h"
 #include "qemu/error-report.h"
+#include "qemu/main-loop.h"
 #include "qemu/rcu.h"
+#include "exec/cpu-common.h"
 #include "exec/target_page.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
@@ -25,9 +28,14 @@
 #include "system/memory.h"
 #include "system/ram-private.h"
 #include "system/ramblock.h"
+#include "system/runstate.h"
 #include "trace.h"
 
-enum { MAX_TRIES = 9, FIRST_DELAY_US = 100 };
+enum {
+    MAX_TRIES = 9, FIRST_DELAY_US = 100,
+    /* of a tenth of a second each */
+    MAX_WAITS = 100,
+};
 
 /* Memory of one RAMBlock that is to be converted. */
 typedef struct Piece {
@@ -141,12 +149,15 @@ static int set_state_in_place(const Piece *piece, const Run *run, bool private)
     uint64_t offset = piece->offset + run->offset, done;
     int ret = kvm_guest_memfd_convert(rb->guest_memfd, rb->page_size, offset,
                                       run->size, private, &done);
+    int end;
 
     ram_block_attributes_set(rb->attributes, offset, done, !private);
-    if (!private) {
-        ram_private_end(rb, offset, done);
+    if (private) {
+        return ret;
     }
-    return ret;
+    /* What QEMU cannot see must not be taken for shared. */
+    end = ram_private_end(rb, offset, done);
+    return ret ?: end;
 }
 
 static int set_state_by_address(const Piece *piece, const Run *run,
@@ -565,8 +576,36 @@ static void map_as_it_is(hwaddr start, hwaddr size)
     (void)kvm_vcpu_ioctl(current_cpu, KVM_PRE_FAULT_MEMORY, &range);
 }
 
+/*
+ * The guest makes the access again, until nothing holds the memory.  If that
+ * takes too long, somebody is to see why.
+ */
+static int wait_for_memory(hwaddr start, hwaddr size, bool to_private)
+{
+    static __thread hwaddr waits_for;
+    static __thread unsigned int waits;
+
+    waits = start == waits_for ? waits + 1 : 1;
+    waits_for = start;
+    if (waits < MAX_WAITS) {
+        return 0;
+    }
+    waits = 0;
+    error_report("a processor waits for guest memory at 0x%" HWADDR_PRIx
+                 ", size 0x%" HWADDR_PRIx ", to become %s: something on the "
+                 "host goes on using it", start, size, state_name(to_private));
+    error_printf("The machine is paused.  End what holds the memory, then use "
+                 "cont.\n");
+    qapi_event_send_guest_memory_busy(start, size, to_private);
+    bql_lock();
+    vm_stop(RUN_STATE_PAUSED);
+    bql_unlock();
+    return EXCP_INTERRUPT;
+}
+
 int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags)
 {
+    bool to_private;
     int ret;
 
     if (flags & ~KVM_MEMORY_EXIT_FLAG_PRIVATE) {
@@ -579,16 +618,15 @@ int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags)
         map_as_it_is(start, size);
         return 0;
     }
-    ret = kvm_convert_memory(start, size, flags & KVM_MEMORY_EXIT_FLAG_PRIVATE);
-    /* The guest makes the access again, until nothing holds the memory. */
+    to_private = flags & KVM_MEMORY_EXIT_FLAG_PRIVATE;
+    ret = kvm_convert_memory(start, size, to_private);
     if (ret == -EAGAIN) {
-        return 0;
+        return wait_for_memory(start, size, to_private);
     }
     if (ret) {
         error_report("guest memory at 0x%" HWADDR_PRIx ", size 0x%" HWADDR_PRIx
                      ", cannot become %s as an access wants: %s", start, size,
-                     state_name(flags & KVM_MEMORY_EXIT_FLAG_PRIVATE),
-                     strerror(-ret));
+                     state_name(to_private), strerror(-ret));
     }
     return ret;
 }

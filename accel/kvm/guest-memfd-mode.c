@@ -8,7 +8,6 @@
 #include <linux/kvm.h>
 #include "qapi/error.h"
 #include "system/confidential-guest-support.h"
-#include "system/cpus.h"
 #include "system/kvm.h"
 #include "system/kvm-guest-memfd.h"
 #include "trace.h"
@@ -75,7 +74,6 @@ bool kvm_guest_memfd_choose_mode(ConfidentialGuestSupport *cgs, Error **errp)
     cgs->converts_in_place = in_place && wanted != ON_OFF_AUTO_OFF;
     if (cgs->converts_in_place) {
         cgs->starts_shared = true;
-        qemu_unblock_sigbus();
     }
     trace_kvm_guest_memfd_mode(type, cgs->converts_in_place);
     return true;

@@ -1,10 +1,11 @@
 /*
- * Accesses of QEMU itself to memory that is private in place
+ * Accesses of QEMU itself to private memory
  *
- * A guest can point any device at its private memory, and the kernel answers
- * each access with SIGBUS.  What asks before it accesses memory gets an error.
- * What has a pointer gets a page of zeros that is mapped in the place of the
- * private one until that is shared.
+ * A guest can point any device at its private memory.  What accesses memory by
+ * address finds a region there that reads as zeros and answers with an error.
+ * What has a pointer already, in place, gets SIGBUS from the kernel, and then a
+ * page of zeros that is mapped in the place of the private one until that is
+ * shared.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -29,17 +30,59 @@
 /* Each parts a mapping, of which a process may have some 65,000. */
 enum { MAX_STAND_INS = 1024 };
 
-bool ram_is_private(RAMBlock *rb, uint64_t offset, uint64_t size)
+static MemoryRegion private_region;
+
+static MemTxResult private_read(void *opaque, hwaddr addr, uint64_t *data,
+                                unsigned int size, MemTxAttrs attrs)
+{
+    *data = 0;
+    return MEMTX_ACCESS_ERROR;
+}
+
+static MemTxResult private_write(void *opaque, hwaddr addr, uint64_t data,
+                                 unsigned int size, MemTxAttrs attrs)
+{
+    return MEMTX_ACCESS_ERROR;
+}
+
+static const MemoryRegionOps private_ops = {
+    .read_with_attrs = private_read,
+    .write_with_attrs = private_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+    .impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+};
+
+void ram_private_init(void)
+{
+    memory_region_init_io(&private_region, NULL, &private_ops, NULL, NULL,
+                          UINT64_MAX);
+    memory_region_enable_lockless_io(&private_region);
+}
+
+/* Cuts @size where the memory is no longer what its first page is. */
+static bool is_private(RAMBlock *rb, uint64_t offset, hwaddr *size)
 {
     const size_t page = qemu_real_host_page_size();
-    unsigned long end = DIV_ROUND_UP(offset + size, page);
+    const unsigned long *shared = rb->attributes->bitmap;
+    unsigned long first = offset / page;
+    unsigned long end = DIV_ROUND_UP(offset + *size, page);
+    bool private = !test_bit(first, shared);
 
-    if (!ram_converts_in_place(rb) ||
-        find_next_zero_bit(rb->attributes->bitmap, end, offset / page) >= end) {
-        return false;
+    end = private ? find_next_bit(shared, end, first)
+                  : find_next_zero_bit(shared, end, first);
+    *size = MIN(*size, end * page - offset);
+    return private;
+}
+
+MemoryRegion *ram_private_region(MemoryRegion *mr, uint64_t offset,
+                                 hwaddr *size)
+{
+    if (!is_private(mr->ram_block, offset, size)) {
+        return mr;
     }
-    trace_ram_is_private(rb->idstr, offset, size);
-    return true;
+    trace_ram_private_region(mr->ram_block->idstr, offset, *size);
+    return &private_region;
 }
 
 static bool is_dumped(RAMBlock *rb)
@@ -50,16 +93,20 @@ static bool is_dumped(RAMBlock *rb)
            (!backend || backend->dump);
 }
 
-/* The file has the policy; what maps it was given it, too. */
-static void restore_policy(void *host, size_t size)
+/*
+ * The file has the policy, by pages; what maps it was given it, too.  Given
+ * for all of it at once, it is one record of the kernel's again.
+ */
+static void restore_policy(RAMBlock *rb, uint64_t offset)
 {
 #ifdef CONFIG_NUMA
     DECLARE_BITMAP(nodes, MAX_NODES + 1) = {};
     int policy;
 
-    if (!get_mempolicy(&policy, nodes, MAX_NODES + 1, host, MPOL_F_ADDR) &&
+    if (!get_mempolicy(&policy, nodes, MAX_NODES + 1, rb->host + offset,
+                       MPOL_F_ADDR) &&
         policy != MPOL_DEFAULT) {
-        mbind(host, size, policy, nodes, MAX_NODES + 1, 0);
+        mbind(rb->host, rb->max_length, policy, nodes, MAX_NODES + 1, 0);
     }
 #endif
 }
@@ -68,7 +115,7 @@ static void restore_policy(void *host, size_t size)
  * Maps the file again, in the same way as the memory around it: otherwise the
  * kernel has one mapping more from then on, and a guest could use them all up.
  */
-static void map_file(RAMBlock *rb, uint64_t offset)
+static int map_file(RAMBlock *rb, uint64_t offset)
 {
     const size_t page = qemu_real_host_page_size();
     const int noreserve = qemu_ram_is_noreserve(rb) ? MAP_NORESERVE : 0;
@@ -77,32 +124,36 @@ static void map_file(RAMBlock *rb, uint64_t offset)
     if (mmap(host, page, PROT_READ | PROT_WRITE,
              MAP_SHARED | MAP_FIXED | noreserve,
              rb->fd, rb->fd_offset + offset) != host) {
-        error_report_once("cannot map shared memory of '%s' again: %s",
-                          rb->idstr, strerror(errno));
-        return;
+        return -errno;
     }
     qemu_madvise(host, page, QEMU_MADV_HUGEPAGE);
     qemu_madvise(host, page, QEMU_MADV_DONTFORK);
     if (!is_dumped(rb)) {
         qemu_madvise(host, page, QEMU_MADV_DONTDUMP);
     }
-    restore_policy(host, page);
     clear_bit(offset / page, rb->attributes->stand_ins);
     rb->attributes->nr_stand_ins--;
+    return 0;
 }
 
-void ram_private_end(RAMBlock *rb, uint64_t offset, uint64_t size)
+int ram_private_end(RAMBlock *rb, uint64_t offset, uint64_t size)
 {
     const size_t page = qemu_real_host_page_size();
-    unsigned long end = (offset + size) / page, at = offset / page;
+    unsigned long end = (offset + size) / page, first;
+    int ret = 0;
 
     if (!rb->attributes->nr_stand_ins) {
-        return;
+        return 0;
     }
-    for (at = find_next_bit(rb->attributes->stand_ins, end, at); at < end;
+    first = find_next_bit(rb->attributes->stand_ins, end, offset / page);
+    for (unsigned long at = first; at < end && !ret;
          at = find_next_bit(rb->attributes->stand_ins, end, at + 1)) {
-        map_file(rb, at * page);
+        ret = map_file(rb, at * page);
     }
+    if (first < end) {
+        restore_policy(rb, first * page);
+    }
+    return ret;
 }
 
 static int add_stand_ins(RAMBlock *rb, void *count)
@@ -157,7 +208,7 @@ static bool is_there(RAMBlock *rb, uint64_t offset)
 
 bool ram_private_stand_in(void *host)
 {
-    const size_t page = qemu_real_host_page_size();
+    hwaddr page = qemu_real_host_page_size();
     ram_addr_t offset;
     RAMBlock *rb;
     bool ok;
@@ -169,8 +220,8 @@ bool ram_private_stand_in(void *host)
     }
     offset = QEMU_ALIGN_DOWN(offset, page);
     ram_block_attributes_lock();
-    ok = ram_is_private(rb, offset, page) ? stand_in(rb, offset)
-                                          : is_there(rb, offset);
+    ok = is_private(rb, offset, &page) ? stand_in(rb, offset)
+                                       : is_there(rb, offset);
     ram_block_attributes_unlock();
     return ok;
 }

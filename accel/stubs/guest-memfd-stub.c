@@ -20,9 +20,14 @@ bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
     g_assert_not_reached();
 }
 
-bool ram_is_private(RAMBlock *rb, uint64_t offset, uint64_t size)
+void ram_private_init(void)
 {
-    return false;
+}
+
+MemoryRegion *ram_private_region(MemoryRegion *mr, uint64_t offset,
+                                 hwaddr *size)
+{
+    g_assert_not_reached();
 }
 
 bool ram_private_stand_in(void *host)

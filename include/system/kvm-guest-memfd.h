@@ -123,11 +123,12 @@ int kvm_free_guest_memfds(void);
  * Converts the memory to what the access wants it to be, unless accesses of
  * this type of guest don't say so; then KVM maps it as it is.  What something
  * on the host holds stays what it is; the vCPU makes the access again, and this
- * is called again.
+ * is called again; after some ten seconds of that, the machine is paused.
  *
  * Context: a vCPU's thread, without the BQL.
  *
- * Return: 0 if the vCPU is to run again, or a negative errno, reported.
+ * Return: 0 if the vCPU is to run again, EXCP_INTERRUPT if it is to pause, or a
+ * negative errno, reported.
  */
 int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags);
 

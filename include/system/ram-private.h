@@ -1,5 +1,5 @@
 /*
- * Accesses of QEMU itself to memory that is private in place
+ * Accesses of QEMU itself to private memory
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,6 +8,7 @@
 #define SYSTEM_RAM_PRIVATE_H
 
 #include "exec/cpu-common.h"
+#include "system/memory.h"
 #include "system/hostmem.h"
 #include "system/ramblock.h"
 
@@ -36,14 +37,41 @@ static inline HostMemoryBackend *backend_of_ram(MemoryRegion *mr)
 }
 
 /**
- * ram_is_private: whether QEMU cannot reach memory, as a part of it is private
- * @rb: RAMBlock of any kind
- * @offset: within @rb, in bytes
- * @size: in bytes
+ * ram_private_init: set up what stands for private memory
+ *
+ * Context: once, before anything accesses guest memory.
+ */
+void ram_private_init(void);
+
+/**
+ * ram_private_region: find what an access to memory by its address meets
+ * @mr: region of RAM with RAMBlock.attributes
+ * @offset: within the RAMBlock, in bytes
+ * @size: of the access, in bytes; cut where memory begins that is private while
+ *     that at @offset is shared, or the other way round
+ *
+ * Whatever translates an address to a region asks this, so private memory is
+ * the same for every access: it reads as zeros, what is written to it is lost,
+ * and both give MEMTX_ACCESS_ERROR.
  *
  * Context: RCU read lock.  The answer may be out of date at once.
+ *
+ * Return: @mr, or a region for I/O in the place of private memory.
  */
-bool ram_is_private(RAMBlock *rb, uint64_t offset, uint64_t size);
+MemoryRegion *ram_private_region(MemoryRegion *mr, uint64_t offset,
+                                 hwaddr *size);
+
+/**
+ * ram_access_region: the same for memory of any kind
+ */
+static inline MemoryRegion *ram_access_region(MemoryRegion *mr, uint64_t offset,
+                                              hwaddr *size)
+{
+    if (likely(!mr->ram_block || !mr->ram_block->attributes)) {
+        return mr;
+    }
+    return ram_private_region(mr, offset, size);
+}
 
 /**
  * ram_private_stand_in: let an access to private memory go on
@@ -67,7 +95,10 @@ bool ram_private_stand_in(void *host);
  * @size: in bytes, likewise
  *
  * Context: within ram_block_attributes_lock().
+ *
+ * Return: 0, or a negative errno if the file cannot be mapped; what stands in
+ * for its pages stays, then.
  */
-void ram_private_end(RAMBlock *rb, uint64_t offset, uint64_t size);
+int ram_private_end(RAMBlock *rb, uint64_t offset, uint64_t size);
 
 #endif

@@ -16,6 +16,10 @@
 #ifndef CONVERTS
 #define CONVERTS    1
 #endif
+/* how often QEMU lets an access wait, or 0 not to try that */
+#ifndef WAITS
+#define WAITS       0
+#endif
 #ifndef LOST
 #define LOST        0
 #endif
@@ -62,6 +66,14 @@ static void try_pinned(void)
     look(AREA, false);
     compare_states(AREA, END);
     ask_host("map");
+    if (WAITS) {
+        /* The host waits until QEMU loses patience, and lets it go on. */
+        ask_host("busy");
+        for (int waits = 1; waits < WAITS; waits++) {
+            access_as(AREA, true);
+        }
+        look(AREA, false);
+    }
     ask_host("unpin");
     access_as(AREA, true);
     look(AREA, true);

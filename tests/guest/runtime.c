@@ -12,13 +12,15 @@ enum {
     SERIAL_STATUS = SERIAL + 5, HAS_INPUT = 1, CAN_SEND = 0x20,
     PIC_MASK = 0x21, IO_APIC_ENTRY = 0x10,
     DEBUG_EXIT = 0xf4, FW_CFG = 0x510, FW_CFG_NB_CPUS = 5,
+    FW_CFG_DMA = 0x514,
     CMOS = 0x70, CMOS_FREE = 0x50,
     RESET_CONTROL = 0xcf9, KEYBOARD = 0x64, KEYBOARD_RESET = 0xfe,
     APIC_BASE = 0x1b, X2APIC_EOI = 0x80b, X2APIC_SVR = 0x80f,
     X2APIC_ICR = 0x830,
     TRAMPOLINE = 0x8000,
     HC_MAP_GPA_RANGE = 12, MAP_PRIVATE = 1 << 4,
-    PCI_ADDRESS = 0xcf8, PCI_DATA = 0xcfc,
+    PCI_ADDRESS = 0xcf8, PCI_DATA = 0xcfc, PCI_COMMAND = 4, PCI_BAR0 = 0x10,
+    PCI_USES_MEMORY = 2, PCI_MASTER = 4,
     HOTPLUG = 0xa00, HOTPLUG_FLAGS = HOTPLUG + 0x14,
     INSERTED = 2, REMOVE = 4, EJECT = 8,
     WAKE = 0x20, SPURIOUS, NR_VECTORS,
@@ -28,6 +30,7 @@ enum {
 };
 
 #define IO_APIC         0xfec00000u
+#define PCI_MEMORY      0xc0000000u
 #define APIC_ENABLED    0xc00u          /* as x2APIC */
 #define SVR_ENABLED     0x100u
 #define TO_OTHERS       0xc0000u
@@ -322,6 +325,31 @@ void pci_write8(unsigned int device, unsigned int reg, uint8_t value)
 {
     pci_select(device, reg);
     out8(PCI_DATA + (reg & 3), value);
+}
+
+unsigned int pci_find(uint32_t id)
+{
+    for (unsigned int device = 0; device < 32; device++) {
+        if (pci_read32(device, 0) == id) {
+            return device;
+        }
+    }
+    fail("no device %x", id);
+}
+
+uint64_t pci_enable(unsigned int device, unsigned int bar)
+{
+    uint64_t gpa = PCI_MEMORY + device * MIB;
+
+    pci_write32(device, PCI_BAR0 + 4 * bar, gpa);
+    pci_write8(device, PCI_COMMAND, PCI_USES_MEMORY | PCI_MASTER);
+    return gpa;
+}
+
+void fw_cfg_dma(uint64_t gpa)
+{
+    out32(FW_CFG_DMA, __builtin_bswap32(gpa >> 32));
+    out32(FW_CFG_DMA + 4, __builtin_bswap32(gpa));
 }
 
 /* See QEMU's docs/specs/acpi_mem_hotplug.rst. */

@@ -102,6 +102,26 @@ uint32_t pci_read32(unsigned int device, unsigned int reg);
 void pci_write32(unsigned int device, unsigned int reg, uint32_t value);
 void pci_write8(unsigned int device, unsigned int reg, uint8_t value);
 
+/**
+ * pci_find() - find a device on the first bus
+ * @id: its vendor and device, as its first register has them
+ *
+ * Ends the guest if there is none.
+ */
+unsigned int pci_find(uint32_t id);
+
+/**
+ * pci_enable() - give a device an address, and access to memory
+ * @device: its number
+ * @bar: number of its BAR of memory
+ *
+ * Return: where the BAR is; each device has 1 MiB from there.
+ */
+uint64_t pci_enable(unsigned int device, unsigned int bar);
+
+/* Tells QEMU's fw_cfg where a request is, see QEMU's docs/specs/fw_cfg.rst. */
+void fw_cfg_dma(uint64_t gpa);
+
 /* Lets go of memory in the first slot, if the host has asked to. */
 void eject_memory(void);
 

@@ -1,5 +1,6 @@
 /*
- * A guest whose private memory QEMU accesses, as if it were page tables
+ * A guest whose private memory QEMU accesses, as if it were page tables; with
+ * REFUSED, QEMU cannot map it when the guest first shares it
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,6 +20,13 @@ int guest_main(void)
     ask_host("walk %x", ADDRESS);
     check_pages(AREA, AREA + PAGE, SEED);
 
+#ifdef REFUSED
+    if (convert(AREA, PAGE, false) != -ENOMEM) {
+        fail("conversion to shared of what QEMU cannot map");
+    }
+    check_pages(AREA, AREA + PAGE, SEED);
+    compare_states(AREA, AREA + PAGE);
+#endif
     if (convert(AREA, PAGE, false)) {
         fail("conversion to shared");
     }

@@ -22,18 +22,20 @@ GUESTS = [path.stem for path in sorted(GUEST.glob('*.c'))
           if path.stem not in ('pvh', 'runtime')]
 # guests that scenarios want with macros
 VARIANTS = [('implicit', '-DLOST=1'), ('implicit', '-DCONVERTS=0'),
+            ('implicit', '-DWAITS=100'),
             ('refused', '-DTIMES=1000'), ('refused', '-DTIMES=125000'),
             ('reset', '-DRESETS=1', '-DHOLD'), ('reset', '-DRESETS=3'),
             ('reset', '-DRESETS=5'), ('reset', '-DRESETS=10'),
             ('reset', '-DRESETS=50'), ('stress', '-DCONVERSIONS=4000'),
-            ('stress', '-DCONVERSIONS=100000')]
+            ('stress', '-DCONVERSIONS=100000'), ('walked', '-DREFUSED')]
 PROGRAMS = {
     'emulator': ('emulator', 'emulator-guest', 'tap', 'vm'),
     'gmem-conversion': ('gmem-conversion', 'memory', 'pin', 'tap', 'vm'),
     'gmem-huge': ('gmem-huge/*', 'memory', 'pin', 'pool', 'tap', 'vm'),
 }
-PRELOADED = ['busy-memory', 'fault-exits', 'older-kvm', 'record-launch',
-             'refuse-allocation', 'refuse-conversion']
+PRELOADED = ['busy-memory', 'fault-exits', 'library-thread', 'older-kvm',
+             'record-launch', 'refuse-allocation', 'refuse-conversion',
+             'refuse-mapping']
 
 
 @functools.cache

@@ -1,0 +1,173 @@
+"""Look how QEMU meets private memory, on each path that it accesses it by.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+
+import os
+import re
+import socket
+import struct
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from .bare import CONFIDENTIAL, PAGE, BareGuest, in_place
+from .matrix import mode, pages_of, run_guest
+from .tap import check, expect, expect_in
+from .vm import GUEST_MEMFD, VM, main_ram, preloaded
+
+SIZE = 64
+# of a machine that has not run; no image is there
+AT = 16 << 20
+SIGBUS = 1 << 6
+
+
+def run_devices(page):
+    """Run the guest that points devices at its private memory."""
+    run_guest('devices', page, args=[
+        *main_ram(GUEST_MEMFD, SIZE, **pages_of(page)), '-device', 'edu',
+        '-netdev', 'hubport,id=net,hubid=0',
+        '-device', 'rtl8139,netdev=net'])
+
+
+class GdbStub:
+    """A debugger."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def ask(self, packet):
+        """Send a packet; return the answer."""
+        total = sum(packet.encode()) & 0xff
+        self.connection.sendall(f'${packet}#{total:02x}'.encode())
+        text = ''
+        while not re.search(r'\$(.*)#..', text):
+            text += self.connection.recv(4096).decode()
+        self.connection.sendall(b'+')
+        return re.search(r'\$(.*)#..', text)[1]
+
+
+class Qtest:
+    """QEMU's protocol for tests."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.lines = connection.makefile('r')
+
+    def ask(self, line):
+        """Send a line; return the answer."""
+        self.connection.sendall(f'{line}\n'.encode())
+        return self.lines.readline().strip()
+
+
+@contextmanager
+def tools():
+    """Give a machine that has not run, its debugger and its qtest."""
+    vm = VM('-S', *CONFIDENTIAL, *main_ram(GUEST_MEMFD, SIZE))
+    gdb, qtest = vm.channel('gdb'), vm.channel('qtest')
+    vm.args += ['-gdb', 'chardev:gdb', '-qtest', 'chardev:qtest',
+                '-qtest-log', 'none']
+    with vm:
+        yield vm, GdbStub(gdb), Qtest(qtest)
+
+
+def run_debugger(gdb):
+    """A debugger gets errors."""
+    with check(f'gdb: to read private memory, {mode()}'):
+        expect(gdb.ask(f'm{AT:x},8'), 'E14')
+    with check(f'gdb: to write to private memory, {mode()}'):
+        expect(gdb.ask(f'M{AT:x},1:cc'), 'E14')
+    with check(f'gdb: a breakpoint in private memory, {mode()}'):
+        expect(gdb.ask(f'Z0,{AT:x},1'), 'E22')
+
+
+def run_qtest(qtest):
+    """Tests get zeros."""
+    with check(f'qtest: private memory, {mode()}'):
+        for size in 1, 8, PAGE, 16 * PAGE + 5:
+            expect(qtest.ask(f'write {AT:#x} {size:#x} 0x{"a5" * size}'), 'OK')
+            expect(qtest.ask(f'read {AT:#x} {size:#x}'), f'OK 0x{"00" * size}')
+        for size in 'b', 'w', 'l', 'q':
+            expect(qtest.ask(f'write{size} {AT:#x} 0x5a'), 'OK')
+            expect(int(qtest.ask(f'read{size} {AT:#x}').split()[1], 0), 0)
+
+
+def run_monitor(vm):
+    """The monitor says what it cannot read."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / 'file'
+        with check(f'monitor: xp and x, {mode()}'):
+            for command in 'xp', 'x':
+                expect_in('Cannot access memory', vm.hmp(f'{command} {AT:#x}'))
+        with check(f'monitor: pmemsave and memsave, {mode()}'):
+            for command in 'pmemsave', 'memsave':
+                vm.refusal(command, val=AT, size=PAGE, filename=str(file))
+        with check(f'monitor: a dump without memory, {mode()}'):
+            file.unlink()
+            reply = vm.qmp('dump-guest-memory', paging=False,
+                           protocol=f'file:{file}', begin=AT, length=PAGE)
+            expect_in('no guest memory to dump', reply['error']['desc'])
+            expect(file.exists(), False)
+
+
+def run_tools():
+    """Look at private memory as people do who debug a guest."""
+    with tools() as (vm, gdb, qtest):
+        run_debugger(gdb)
+        run_qtest(qtest)
+        run_monitor(vm)
+
+
+class LibraryGuest(BareGuest):
+    """A guest whose private memory a library's thread accesses by pointer."""
+
+    def __init__(self, *args, **options):
+        super().__init__('walked', *args, **options)
+        self.thread, theirs = socket.socketpair()
+        self.channels.append(theirs)
+        os.environ['LIBRARY_SOCKET'] = str(theirs.fileno())
+
+    def check_masks(self):
+        """No thread keeps SIGBUS from coming, which would end QEMU."""
+        for task in Path(f'/proc/{self.pid}/task').iterdir():
+            status = (task / 'status').read_text('utf-8')
+            blocked = int(re.search(r'^SigBlk:\s+(\S+)', status, re.M)[1], 16)
+            # KVM has threads, too, that never leave the kernel
+            name = re.search(r'^Name:\s+(\S+)', status)[1]
+            if blocked & SIGBUS and not name.startswith('kvm-nx-lpage'):
+                raise AssertionError(f'thread {name} blocks SIGBUS')
+
+    def answer(self, question):
+        """Let the thread read the page."""
+        if question.split()[0] != 'walk':
+            super().answer(question)
+            return
+        self.check_masks()
+        host = self.host_address(AT)
+        self.thread.sendall(struct.pack('=Q', host))
+        word, = struct.unpack('=Q', self.thread.recv(8))
+        expect(word, 0)
+        expect(self.stand_ins(), int(in_place()))
+        self.agree()
+
+    def stand_ins(self):
+        """Return how many pages QEMU has accessed, and sees as zeros."""
+        return sum(each['stand-ins'] for each in self.cmd('query-guest-memfd'))
+
+
+def run_library_thread(page):
+    """A thread that QEMU did not start reads private memory."""
+    with check(f'a thread of a library, {mode()}, pages of {page}'):
+        with preloaded('library-thread'), \
+                LibraryGuest(*main_ram(GUEST_MEMFD, SIZE,
+                                       **pages_of(page))) as each:
+            each.run()
+
+
+def run_refused_mapping():
+    """Memory that QEMU cannot map does not become shared."""
+    with check('shared memory that QEMU cannot map'):
+        with preloaded('library-thread', 'refuse-mapping'), \
+                LibraryGuest(*main_ram(GUEST_MEMFD, SIZE),
+                             flags=('-DREFUSED',)) as each:
+            each.run()

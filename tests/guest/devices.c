@@ -1,0 +1,214 @@
+/*
+ * A guest that points devices at its private memory: they must see zeros there,
+ * never what they or QEMU had before, and must leave it alone
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "runtime.h"
+
+/* Pages of the guest: two private ones with a shared one before each */
+#define SHARED      (16 * MIB)
+#define PRIVATE     (SHARED + PAGE)
+#define RECEIVED    (SHARED + 2 * PAGE)
+#define SECRET      (SHARED + 3 * PAGE)
+#define RINGS       (SHARED + 4 * PAGE)
+#define END         (SHARED + 5 * PAGE)
+
+#define EDU         0x11e81234u
+#define RTL8139     0x813910ecu
+
+enum { SEED = 0x51, SHARED_SEED = 0x52, FRAME = 1024 };
+
+static volatile uint8_t *reg8(uint64_t base, unsigned int reg)
+{
+    return (volatile uint8_t *)(base + reg);
+}
+
+static volatile uint16_t *reg16(uint64_t base, unsigned int reg)
+{
+    return (volatile uint16_t *)(base + reg);
+}
+
+static volatile uint32_t *reg32(uint64_t base, unsigned int reg)
+{
+    return (volatile uint32_t *)(base + reg);
+}
+
+static void fill(uint64_t gpa, uint64_t size, uint64_t seed)
+{
+    for (uint64_t at = 0; at < size; at += 8) {
+        *word(gpa + at) = pattern(gpa + at, seed);
+    }
+}
+
+static void clear(uint64_t gpa, uint64_t size, uint64_t value)
+{
+    for (uint64_t at = 0; at < size; at += 8) {
+        *word(gpa + at) = value;
+    }
+}
+
+static void must_have(const char *what, uint64_t gpa, uint64_t size,
+                      uint64_t seed)
+{
+    for (uint64_t at = gpa; at < gpa + size; at += 8) {
+        if (*word(at) != pattern(at, seed)) {
+            fail("%s: %x at %x", what, *word(at), at);
+        }
+    }
+}
+
+static void must_be_zeros(const char *what, uint64_t gpa, uint64_t size)
+{
+    for (uint64_t at = gpa; at < gpa + size; at += 8) {
+        if (*word(at)) {
+            fail("%s got %x at %x", what, *word(at), at);
+        }
+    }
+}
+
+/* See QEMU's docs/specs/edu.rst: it has a buffer of 4 KiB. */
+static void edu(uint64_t base, uint64_t gpa, uint64_t size, bool to_memory)
+{
+    enum {
+        SOURCE = 0x80, TARGET = 0x88, COUNT = 0x90, COMMAND = 0x98,
+        BUFFER = 0x40000, RUN = 1, TO_MEMORY = 2,
+    };
+
+    *word(base + SOURCE) = to_memory ? BUFFER : gpa;
+    *word(base + TARGET) = to_memory ? gpa : BUFFER;
+    *word(base + COUNT) = size;
+    *reg32(base, COMMAND) = RUN | (to_memory ? TO_MEMORY : 0);
+    while (*reg32(base, COMMAND) & RUN) {
+    }
+}
+
+static void try_edu(void)
+{
+    uint64_t base = pci_enable(pci_find(EDU), 0);
+
+    /* Its buffer has something that it must not take for what is private. */
+    edu(base, SHARED, PAGE, false);
+    edu(base, PRIVATE, PAGE, false);
+    edu(base, RECEIVED, PAGE, true);
+    must_be_zeros("a device that read private memory", RECEIVED, PAGE);
+
+    /* The half that is shared is there. */
+    edu(base, SHARED, PAGE, false);
+    edu(base, PRIVATE - PAGE / 2, PAGE, false);
+    edu(base, RECEIVED, PAGE, true);
+    for (uint64_t at = 0; at < PAGE / 2; at += 8) {
+        if (*word(RECEIVED + at) != *word(PRIVATE - PAGE / 2 + at)) {
+            fail("shared memory beside private memory: %x at %x",
+                 *word(RECEIVED + at), at);
+        }
+    }
+    must_be_zeros("a device that read half private memory",
+                  RECEIVED + PAGE / 2, PAGE / 2);
+
+    edu(base, SHARED, PAGE, false);
+    edu(base, PRIVATE, PAGE, true);
+    edu(base, SECRET - 8, 16, true);
+    must_have("private memory that a device wrote to", PRIVATE, PAGE, SEED);
+    must_have("private memory, in part", SECRET, PAGE, SEED);
+}
+
+struct descriptor {
+    volatile uint32_t command, vlan;
+    volatile uint64_t gpa;
+};
+
+/* In its C+ mode, with what it sends looped back to it. */
+static void try_rtl8139(void)
+{
+    enum {
+        COMMAND = 0x37, RECEIVES = 8, SENDS = 4, TX_CONFIG = 0x40,
+        LOOP_BACK = 3 << 17, RX_CONFIG = 0x44, ALL = 1, TX_POLL = 0xd9,
+        NORMAL = 0x40, CPLUS = 0xe0, BOTH = 3, RX_RING = 0xe4, TX_RING = 0x20,
+    };
+    const uint32_t own = 1u << 31, last = 1u << 30, whole = 3u << 28;
+    uint64_t base = pci_enable(pci_find(RTL8139), 1);
+    struct descriptor *tx = (struct descriptor *)RINGS;
+    struct descriptor *rx = tx + 1;
+
+    clear(RECEIVED, PAGE, UINT64_MAX);
+    *tx = (struct descriptor){ own | last | whole | FRAME, 0, PRIVATE };
+    *rx = (struct descriptor){ own | last | (FRAME + 64), 0, RECEIVED };
+    *reg8(base, COMMAND) = RECEIVES | SENDS;
+    *reg16(base, CPLUS) = BOTH;
+    *reg32(base, TX_CONFIG) = LOOP_BACK;
+    *reg32(base, RX_CONFIG) = ALL;
+    *reg32(base, TX_RING) = (uint64_t)tx;
+    *reg32(base, TX_RING + 4) = 0;
+    *reg32(base, RX_RING) = (uint64_t)rx;
+    *reg32(base, RX_RING + 4) = 0;
+    *reg8(base, TX_POLL) = NORMAL;
+    if (rx->command & own) {
+        fail("the network card has received nothing: %x", rx->command);
+    }
+    must_be_zeros("a network card that sent private memory", RECEIVED, FRAME);
+}
+
+struct request {
+    volatile uint32_t control, size;
+    volatile uint64_t gpa;
+};
+
+static uint32_t fw_cfg_read(uint64_t at, uint64_t gpa)
+{
+    enum { READ = 2, SELECT = 8 };
+    struct request *request = (struct request *)at;
+
+    request->size = __builtin_bswap32(4);
+    request->gpa = __builtin_bswap64(gpa);
+    request->control = __builtin_bswap32(READ | SELECT);
+    fw_cfg_dma(at);
+    return __builtin_bswap32(request->control);
+}
+
+static void try_fw_cfg(void)
+{
+    enum { ERROR = 1 };
+
+    if (fw_cfg_read(RINGS, RECEIVED)) {
+        fail("fw_cfg fails for shared memory");
+    }
+    if (!(fw_cfg_read(RINGS, PRIVATE) & ERROR)) {
+        fail("fw_cfg fails not for private memory");
+    }
+    must_have("private memory that fw_cfg wrote to", PRIVATE, PAGE, SEED);
+    /* a request that it cannot see */
+    fw_cfg_read(SECRET, RECEIVED);
+    fill(SECRET, PAGE, SEED);
+}
+
+/* With two backings what was private is lost, and nothing is in its place. */
+static void what_devices_wrote_is_gone(void)
+{
+    if (convert(PRIVATE, PAGE, false)) {
+        fail("cannot share the page");
+    }
+    for (uint64_t at = PRIVATE; at < PRIVATE + PAGE; at += 8) {
+        if (*word(at) && *word(at) != pattern(at, SEED)) {
+            fail("a device left %x at %x", *word(at), at);
+        }
+    }
+}
+
+int guest_main(void)
+{
+    if (convert(SHARED, END - SHARED, false) ||
+        convert(PRIVATE, PAGE, true) || convert(SECRET, PAGE, true)) {
+        fail("cannot convert");
+    }
+    fill(PRIVATE, PAGE, SEED);
+    fill(SECRET, PAGE, SEED);
+    fill(SHARED, PAGE, SHARED_SEED);
+    try_edu();
+    try_rtl8139();
+    try_fw_cfg();
+    what_devices_wrote_is_gone();
+    compare_states(SHARED, END);
+    return 0;
+}
