@@ -30,6 +30,35 @@ def run_devices(page):
         '-device', 'rtl8139,netdev=net'])
 
 
+@contextmanager
+def disk(name, **options):
+    """Give arguments for a disk that is slow enough to be met at work."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(1 << 20)
+        words = [f'if=none,id={name},format=raw,file={file.name}',
+                 'throttling.iops-total=4']
+        words += [f'{key.replace("_", "-")}={value}'
+                  for key, value in options.items()]
+        yield ('-drive', ','.join(words))
+
+
+def run_disk(page, where='', device='', extra=(), **options):
+    """Run the guest that gives a disk private memory."""
+    with disk('disk', **options) as drive:
+        run_guest('virtio', page, where=where, args=[
+            *main_ram(GUEST_MEMFD, SIZE, **pages_of(page)), *drive, *extra,
+            '-device', f'virtio-blk-pci,drive=disk{device}'])
+
+
+def run_disks():
+    """Try each way in which QEMU accesses a disk's file, and its threads."""
+    run_disk('2 MiB', ', threads')
+    for how in 'threads', 'native', 'io_uring':
+        run_disk('4 KiB', f', {how}, no cache', aio=how, cache='none')
+    run_disk('4 KiB', ', an I/O thread', ',iothread=io',
+             ('-object', 'iothread,id=io'))
+
+
 class GdbStub:
     """A debugger."""
 

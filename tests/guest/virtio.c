@@ -1,0 +1,238 @@
+/*
+ * A guest that gives a virtio disk private memory: for its rings, for what it
+ * reads and writes, and while it does so
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "runtime.h"
+
+#define RING        (16 * MIB)
+#define REQUESTS    (RING + PAGE)
+#define BUFFER      (RING + 2 * PAGE)   /* shared */
+#define PRIVATE     (RING + 3 * PAGE)
+#define END         (RING + 4 * PAGE)
+
+#define BLOCK       0x10421af4u
+#define BAR         4                   /* where QEMU has all of it */
+#define AVAILABLE   (RING + 1024)
+#define USED        (RING + 2048)
+#define SECTOR      512
+
+enum {
+    SEED = 0x61, QUEUE_SIZE = 8,
+    CAPABILITIES = 0x34, VENDOR = 9, COMMON = 1, NOTIFY = 2,
+    /* the structure "common", see the specification, 4.1.4.3 */
+    FEATURES_SELECT = 8, FEATURES = 12, STATUS = 20, QUEUE_SIZE_AT = 24,
+    QUEUE_ENABLE = 28, QUEUE_DESC = 32, QUEUE_DRIVER = 40, QUEUE_DEVICE = 48,
+    ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8,
+    VERSION_1 = 1, ACCESS_PLATFORM = 2,
+    NEXT = 1, WRITES = 2, IN = 0, OUT = 1,
+};
+
+struct descriptor {
+    volatile uint64_t gpa;
+    volatile uint32_t size;
+    volatile uint16_t flags, next;
+};
+
+struct request {
+    volatile uint32_t type, reserved;
+    volatile uint64_t sector;
+    volatile uint64_t status;
+};
+
+static uint64_t common, notify;
+static uint16_t submitted;
+
+static void put8(unsigned int at, uint8_t value)
+{
+    *(volatile uint8_t *)(common + at) = value;
+}
+
+static void put16(unsigned int at, uint16_t value)
+{
+    *(volatile uint16_t *)(common + at) = value;
+}
+
+static void put32(unsigned int at, uint32_t value)
+{
+    *(volatile uint32_t *)(common + at) = value;
+}
+
+static void put64(unsigned int at, uint64_t value)
+{
+    put32(at, value);
+    put32(at + 4, value >> 32);
+}
+
+static volatile uint16_t *half(uint64_t gpa)
+{
+    return (volatile uint16_t *)gpa;
+}
+
+static void find_structures(unsigned int device, uint64_t base)
+{
+    uint32_t at = pci_read32(device, CAPABILITIES) & 0xff;
+
+    while (at) {
+        uint32_t head = pci_read32(device, at);
+
+        if ((head & 0xff) == VENDOR && head >> 24 == COMMON) {
+            common = base + pci_read32(device, at + 8);
+        } else if ((head & 0xff) == VENDOR && head >> 24 == NOTIFY) {
+            notify = base + pci_read32(device, at + 8);
+        }
+        at = head >> 8 & 0xff;
+    }
+}
+
+static void start_device(void)
+{
+    put8(STATUS, 0);
+    put8(STATUS, ACKNOWLEDGE | DRIVER);
+    put32(FEATURES_SELECT, 1);
+    put32(FEATURES, VERSION_1 | ACCESS_PLATFORM);
+    put8(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK);
+    put16(QUEUE_SIZE_AT, QUEUE_SIZE);
+    put64(QUEUE_DESC, RING);
+    put64(QUEUE_DRIVER, AVAILABLE);
+    put64(QUEUE_DEVICE, USED);
+    put16(QUEUE_ENABLE, 1);
+    put8(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+    submitted = 0;
+    for (uint64_t at = RING; at < REQUESTS + PAGE; at += 8) {
+        *word(at) = 0;
+    }
+}
+
+static void tell_device(void)
+{
+    *half(notify) = 0;
+}
+
+/* Has room for two at a time. */
+static struct request *submit(bool out, uint64_t sector, uint64_t gpa)
+{
+    unsigned int slot = submitted % 2;
+    struct request *request = (struct request *)REQUESTS + slot;
+    struct descriptor *first = (struct descriptor *)RING + 3 * slot;
+
+    *request = (struct request){ out ? OUT : IN, 0, sector, UINT64_MAX };
+    first[0] = (struct descriptor){ (uint64_t)request, 16, NEXT, 3 * slot + 1 };
+    first[1] = (struct descriptor){ gpa, SECTOR, NEXT | (out ? 0 : WRITES),
+                                    3 * slot + 2 };
+    first[2] = (struct descriptor){ (uint64_t)&request->status, 1, WRITES, 0 };
+    *half(AVAILABLE + 4 + 2 * (submitted % QUEUE_SIZE)) = 3 * slot;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    *half(AVAILABLE + 2) = ++submitted;
+    return request;
+}
+
+static uint8_t await(struct request *request)
+{
+    tell_device();
+    while (*half(USED + 2) != submitted) {
+        asm volatile("pause");
+    }
+    return request->status;
+}
+
+static void transfer(bool out, uint64_t sector, uint64_t gpa)
+{
+    uint8_t status = await(submit(out, sector, gpa));
+
+    if (status) {
+        fail("sector %x: status %x", sector, (uint64_t)status);
+    }
+}
+
+static void fill(uint64_t gpa, uint64_t seed)
+{
+    for (uint64_t at = gpa; at < gpa + SECTOR; at += 8) {
+        *word(at) = pattern(at, seed);
+    }
+}
+
+static void must_have(const char *what, uint64_t gpa, uint64_t seed)
+{
+    for (uint64_t at = gpa; at < gpa + SECTOR; at += 8) {
+        if (*word(at) != pattern(at, seed)) {
+            fail("%s: %x at %x", what, *word(at), at);
+        }
+    }
+}
+
+static void must_convert(uint64_t gpa, uint64_t size, bool private)
+{
+    int64_t ret = convert(gpa, size, private);
+
+    if (ret) {
+        fail("conversion of %x: %x", gpa, ret);
+    }
+}
+
+/* The device sees no request, and all of them when they are shared. */
+static void try_private_ring(void)
+{
+    must_convert(RING, PAGE, true);
+    tell_device();
+    must_convert(RING, PAGE, false);
+    start_device();
+    fill(BUFFER, SEED);
+    transfer(true, 0, BUFFER);
+    fill(BUFFER, SEED + 2);
+    transfer(false, 0, BUFFER);
+    must_have("what was written to the disk", BUFFER, SEED);
+}
+
+static void try_private_buffer(void)
+{
+    fill(PRIVATE, SEED + 4);
+    transfer(false, 0, PRIVATE);
+    must_have("private memory that the disk was read to", PRIVATE, SEED + 4);
+
+    transfer(true, 0, PRIVATE);
+    transfer(false, 0, BUFFER);
+    for (uint64_t at = BUFFER; at < BUFFER + SECTOR; at += 8) {
+        if (*word(at)) {
+            fail("the disk got %x", *word(at));
+        }
+    }
+}
+
+/* The disk is slow, so that the second request waits while it loses memory. */
+static void lose_buffer(bool out)
+{
+    struct request *second;
+
+    submit(out, 0, BUFFER);
+    tell_device();
+    second = submit(out, 1, PRIVATE);
+    tell_device();
+    must_convert(PRIVATE, PAGE, true);
+    fill(PRIVATE, SEED + 6);
+    await(second);
+    must_have("memory that became private while the disk used it", PRIVATE,
+              SEED + 6);
+    must_convert(PRIVATE, PAGE, false);
+}
+
+int guest_main(void)
+{
+    unsigned int device = pci_find(BLOCK);
+
+    must_convert(RING, END - RING, false);
+    find_structures(device, pci_enable(device, BAR));
+    start_device();
+    try_private_ring();
+    must_convert(PRIVATE, PAGE, true);
+    try_private_buffer();
+    must_convert(PRIVATE, PAGE, false);
+    lose_buffer(false);
+    lose_buffer(true);
+    /* It still works. */
+    transfer(false, 0, BUFFER);
+    compare_states(RING, END);
+    return 0;
+}
