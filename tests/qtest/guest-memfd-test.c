@@ -525,24 +525,38 @@ static void check_startup_refused(const char *accel, const Refusal *r)
     }
 }
 
-static void test_refusal(const void *data)
+static void test_startup_refused(const void *data)
 {
-    const Refusal *r = data;
-    QTestState *qts;
-    int fds;
-
     if (skip_without_guest_memfd()) {
         return;
     }
-    check_startup_refused("kvm", r);
+    check_startup_refused("kvm", data);
+}
 
-    qts = qtest_init(MACHINE_NONE);
-    fds = count_fds(qts);
+static void check_refused_over_qmp(QTestState *qts, const Refusal *r)
+{
+    int fds = count_fds(qts);
+
     assert_refused(object_add(qts, "m0", r->props), r->text);
     assert_fds_go_back_to(qts, fds);
     object_add_ok(qts, "m0", r->corrected);
     object_del_ok(qts, "m0");
     assert_fds_go_back_to(qts, fds);
+}
+
+/* All in one QEMU: to start one takes the emulator seconds. */
+static void test_refused_over_qmp(void)
+{
+    QTestState *qts;
+
+    if (skip_without_guest_memfd()) {
+        return;
+    }
+    qts = qtest_init(MACHINE_NONE);
+    for (int i = 0; i < G_N_ELEMENTS(refusals); i++) {
+        g_test_message("%s", refusals[i].name);
+        check_refused_over_qmp(qts, &refusals[i]);
+    }
     qtest_quit(qts);
 }
 
@@ -558,7 +572,11 @@ static void test_hugetlb_refused(void)
                 "Invalid argument",
         .hint = "Use hugetlb=off; no released kernel has them yet.",
     };
+    QTestState *qts;
 
+    if (skip_without_guest_memfd()) {
+        return;
+    }
     if (!g_file_test("/sys/kernel/mm/hugepages/hugepages-2048kB",
                      G_FILE_TEST_IS_DIR)) {
         g_test_skip("the host has no huge pages of 2 MiB");
@@ -569,7 +587,10 @@ static void test_hugetlb_refused(void)
         g_test_skip("the host's KVM has huge pages for guest_memfd");
         return;
     }
-    test_refusal(&r);
+    check_startup_refused("kvm", &r);
+    qts = qtest_init(MACHINE_NONE);
+    check_refused_over_qmp(qts, &r);
+    qtest_quit(qts);
 }
 
 static void test_without_kvm(void)
@@ -980,8 +1001,9 @@ int main(int argc, char **argv)
         g_autofree char *path = g_strdup_printf("guest-memfd/refused/%s",
                                                 refusals[i].name);
 
-        qtest_add_data_func(path, &refusals[i], test_refusal);
+        qtest_add_data_func(path, &refusals[i], test_startup_refused);
     }
+    qtest_add_func("guest-memfd/refused/over-qmp", test_refused_over_qmp);
     qtest_add_func("guest-memfd/refused/hugetlb", test_hugetlb_refused);
     qtest_add_func("guest-memfd/refused/without-kvm", test_without_kvm);
     qtest_add_func("guest-memfd/refused/change", test_no_change);
