@@ -19,6 +19,10 @@
 #define RESETS 50
 #endif
 
+#ifndef HOW
+#define HOW (resets % 3)
+#endif
+
 #ifndef HOLD
 #define HOLD false
 #endif
@@ -79,5 +83,5 @@ int guest_main(void)
     }
     hide_image();
     spoil_firmware();
-    reset(resets % 3);
+    reset(HOW);
 }

@@ -15,6 +15,7 @@ enum {
     FW_CFG_DMA = 0x514,
     CMOS = 0x70, CMOS_FREE = 0x50,
     RESET_CONTROL = 0xcf9, KEYBOARD = 0x64, KEYBOARD_RESET = 0xfe,
+    IB700_ENABLE = 0x443, IB700_AT_ONCE = 0xf, PVPANIC = 0x505, PANICKED = 1,
     APIC_BASE = 0x1b, X2APIC_EOI = 0x80b, X2APIC_SVR = 0x80f,
     X2APIC_ICR = 0x830,
     TRAMPOLINE = 0x8000,
@@ -391,11 +392,16 @@ void reset(unsigned int how)
     static const struct { uint16_t limit; uint64_t base; }
         __attribute__((packed)) no_handlers = { 0 };
 
-    if (how == 0) {
+    if (how == BY_CHIPSET) {
         out8(RESET_CONTROL, 2);
         out8(RESET_CONTROL, 6);
-    } else if (how == 1) {
+    } else if (how == BY_KEYBOARD) {
         out8(KEYBOARD, KEYBOARD_RESET);
+    } else if (how == BY_WATCHDOG) {
+        out8(IB700_ENABLE, IB700_AT_ONCE);
+    } else if (how == BY_PANIC) {
+        ask_host("panic");
+        out8(PVPANIC, PANICKED);
     } else {
         asm volatile("lidt %0; ud2" : : "m"(no_handlers));
     }

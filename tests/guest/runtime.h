@@ -91,9 +91,12 @@ unsigned int read_once(unsigned int *value);
 /* How often the machine was started or reset, this time included. */
 unsigned int count_boots(void);
 
+/* how a machine is reset; the last one asks the host first */
+enum { BY_CHIPSET, BY_KEYBOARD, BY_TRIPLE_FAULT, BY_WATCHDOG, BY_PANIC };
+
 /**
  * reset() - reset the machine
- * @how: 0 by the chipset, 1 by the keyboard controller, 2 by a triple fault
+ * @how: by what
  */
 void reset(unsigned int how) __attribute__((noreturn));
 

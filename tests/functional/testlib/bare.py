@@ -70,6 +70,7 @@ class BareGuest(VM):
         self.console = self.socket.makefile('r', errors='replace')
         self.args += ['-serial', 'chardev:console']
         self.answers = 0
+        self.said = []
         self.used = []
         self.pin = None
         self.states = []
@@ -209,4 +210,9 @@ class BareGuest(VM):
                 self.answer(line[len('host: '):])
             else:
                 say(f'L2: {line}')
+                self.said.append(line)
+        self.check_end()
+
+    def check_end(self):
+        """The guest ended as one to which nothing bad has happened."""
         expect(self.process.wait(), GOOD_END)

@@ -26,7 +26,9 @@ VARIANTS = [('implicit', '-DLOST=1'), ('implicit', '-DCONVERTS=0'),
             ('refused', '-DTIMES=1000'), ('refused', '-DTIMES=125000'),
             ('reset', '-DRESETS=1', '-DHOLD'), ('reset', '-DRESETS=3'),
             ('reset', '-DRESETS=5'), ('reset', '-DRESETS=10'),
-            ('reset', '-DRESETS=50'), ('stress', '-DCONVERSIONS=4000'),
+            ('reset', '-DRESETS=50'),
+            ('reset', '-DRESETS=2', '-DHOW=BY_PANIC'),
+            ('reset', '-DRESETS=3', '-DHOW=BY_WATCHDOG'), ('stress', '-DCONVERSIONS=4000'),
             ('stress', '-DCONVERSIONS=100000'), ('walked', '-DREFUSED')]
 PROGRAMS = {
     'emulator': ('emulator', 'emulator-guest', 'tap', 'vm'),

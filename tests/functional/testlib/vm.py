@@ -212,6 +212,8 @@ class VM(Monitor):
 
     def __init__(self, *args):
         self.args = ['-accel', 'kvm', '-nodefaults', '-display', 'none', *args]
+        # what runs QEMU
+        self.wrapper = ()
         self.channels = []
         self.process = None
         super().__init__(self.monitor_channel('qmp'))
@@ -232,7 +234,7 @@ class VM(Monitor):
     def __enter__(self):
         """Start QEMU."""
         self.process = subprocess.Popen(
-            [QEMU, *self.args], stdin=subprocess.DEVNULL,
+            [*self.wrapper, QEMU, *self.args], stdin=subprocess.DEVNULL,
             pass_fds=[each.fileno() for each in self.channels])
         for each in self.channels:
             each.close()
