@@ -55,6 +55,23 @@ asm(".pushsection .rodata\n"
     "    int3\n"
     LABEL("int3_end")
     "    out %al, $0x11\n"
+    /*
+     * Writes to CR8 while an interrupt waits: for STI, for the priority to
+     * become lower, and not at all.
+     */
+    LABEL("cr8")
+    "    movl $0x1ff, 0xfee000f0\n"        /* the APIC's software enable */
+    "    movl $0x40040, 0xfee00300\n"      /* to itself, vector 0x40 */
+    "    xor %eax, %eax\n"
+    "    mov %eax, %cr8\n"
+    "    mov $5, %eax\n"
+    "    mov %eax, %cr8\n"
+    "    sti\n"
+    "    nop\n"
+    "    xor %eax, %eax\n"
+    "    mov %eax, %cr8\n"
+    LABEL("cr8_end")
+    "    out %al, $0x11\n"
     LABEL("handler")
     "    mov (%esp), %eax\n"
     "    out %al, $0x10\n"

@@ -72,10 +72,15 @@ static uint32_t gpa_of(const char *label)
     return CODE_GPA + OUR_CODE + (label - emu_start);
 }
 
+static void add_code(struct vm *vm)
+{
+    memcpy(vm->code + OUR_CODE, emu_start, emu_end - emu_start);
+}
+
 static void create(struct vm *vm, int type)
 {
     vm_create(vm, type, 1);
-    memcpy(vm->code + OUR_CODE, emu_start, emu_end - emu_start);
+    add_code(vm);
 }
 
 /* Returns as vcpu_run() does. */
@@ -133,23 +138,30 @@ static void set_tables(struct vm *vm, uint64_t *idt)
     }
 }
 
-static void run_interrupt(const char *entry, const char *end)
+/* Returns where the interrupt came from that the code at @entry gets. */
+static uint32_t interrupted_at(struct vm *vm, const char *entry)
 {
     struct kvm_regs regs = { .rip = gpa_of(entry) };
-    struct vm vm;
-    uint64_t *idt;
+    uint64_t *idt = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int r;
 
-    create(&vm, VM_TYPE_DEFAULT);
-    idt = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    set_tables(&vm, idt);
-    r = run_with(&vm, &regs);
+    set_tables(vm, idt);
+    r = run_with(vm, &regs);
     check(!r, "%d", r);
-    regs = get_regs(&vm);
-    check(regs.rax == gpa_of(end), "0x%llx", regs.rax);
-    vm_destroy(&vm);
     munmap(idt, PAGE);
+    return get_regs(vm).rax;
+}
+
+static void run_interrupt(const char *entry, const char *end)
+{
+    struct vm vm;
+    uint32_t at;
+
+    create(&vm, VM_TYPE_DEFAULT);
+    at = interrupted_at(&vm, entry);
+    check(at == gpa_of(end), "0x%x", at);
+    vm_destroy(&vm);
 }
 
 /*
@@ -160,6 +172,27 @@ static void test_interrupts(void)
 {
     run_interrupt(emu_int, emu_int_end);
     run_interrupt(emu_int3, emu_int3_end);
+}
+
+/*
+ * A guest may write to CR8 while its hypervisor waits for it to take
+ * interrupts, which QEMU's emulator took for an error of its own.
+ */
+static void test_priority(void)
+{
+    struct kvm_enable_cap apic = {
+        .cap = KVM_CAP_SPLIT_IRQCHIP, .args[0] = 24,
+    };
+    struct vm vm;
+    uint32_t at;
+
+    vm_create(&vm, VM_TYPE_DEFAULT, 0);
+    check(!ioctl(vm.fd, KVM_ENABLE_CAP, &apic), "interrupt controller");
+    vm_add_vcpus(&vm, 1);
+    add_code(&vm);
+    at = interrupted_at(&vm, emu_cr8);
+    check(at == gpa_of(emu_cr8_end), "0x%x", at);
+    vm_destroy(&vm);
 }
 
 /*
@@ -280,6 +313,7 @@ static void test_registers(void)
 static const struct test tests[] = {
     { "entry", test_entry },
     { "interrupts", test_interrupts },
+    { "priority", test_priority },
     { "next-rip", test_next_rip },
     { "instruction", test_instruction },
     { "registers", test_registers },

@@ -122,25 +122,34 @@ bool kvm_parameter(const char *name)
     return c == 'Y';
 }
 
-void vm_create(struct vm *vm, int type, int nr_vcpus)
+static void set_up_vcpu(struct vm *vm, int i)
 {
     struct kvm_sregs sregs;
+
+    vm->run[i] = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                      vm->vcpu[i], 0);
+    if (vm->run[i] == MAP_FAILED || ioctl(vm->vcpu[i], KVM_GET_SREGS, &sregs)) {
+        bail_out("setting up a vCPU");
+    }
+    sregs.cs = (struct kvm_segment) {
+        .limit = 0xffffffff, .selector = 8, .type = 11, .present = 1,
+        .db = 1, .s = 1, .g = 1,
+    };
+    sregs.ds = sregs.cs;
+    sregs.ds.selector = 16;
+    sregs.ds.type = 3;
+    sregs.es = sregs.fs = sregs.gs = sregs.ss = sregs.ds;
+    sregs.cr0 |= 1;
+    if (ioctl(vm->vcpu[i], KVM_SET_SREGS, &sregs)) {
+        bail_out("setting up a vCPU's segments");
+    }
+}
+
+void vm_add_vcpus(struct vm *vm, int nr_vcpus)
+{
     int i;
 
-    memset(vm, 0, sizeof(*vm));
-    do {
-        /* io_uring lets go of pins later, and interrupts system calls then. */
-        vm->fd = ioctl(kvm, KVM_CREATE_VM, type);
-    } while (vm->fd < 0 && errno == EINTR);
-    if (vm->fd < 0) {
-        bail_out("creating a VM of type %d", type);
-    }
-
     vm->nr_vcpus = nr_vcpus;
-    if (!nr_vcpus) {
-        return;
-    }
-
     vm->code = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (vm->code == MAP_FAILED ||
@@ -155,24 +164,22 @@ void vm_create(struct vm *vm, int type, int nr_vcpus)
         if (vm->vcpu[i] < 0) {
             bail_out("creating a vCPU");
         }
-        vm->run[i] = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE,
-                          MAP_SHARED, vm->vcpu[i], 0);
-        if (vm->run[i] == MAP_FAILED ||
-            ioctl(vm->vcpu[i], KVM_GET_SREGS, &sregs)) {
-            bail_out("setting up a vCPU");
-        }
-        sregs.cs = (struct kvm_segment) {
-            .limit = 0xffffffff, .selector = 8, .type = 11, .present = 1,
-            .db = 1, .s = 1, .g = 1,
-        };
-        sregs.ds = sregs.cs;
-        sregs.ds.selector = 16;
-        sregs.ds.type = 3;
-        sregs.es = sregs.fs = sregs.gs = sregs.ss = sregs.ds;
-        sregs.cr0 |= 1;
-        if (ioctl(vm->vcpu[i], KVM_SET_SREGS, &sregs)) {
-            bail_out("setting up a vCPU's segments");
-        }
+        set_up_vcpu(vm, i);
+    }
+}
+
+void vm_create(struct vm *vm, int type, int nr_vcpus)
+{
+    memset(vm, 0, sizeof(*vm));
+    do {
+        /* io_uring lets go of pins later, and interrupts system calls then. */
+        vm->fd = ioctl(kvm, KVM_CREATE_VM, type);
+    } while (vm->fd < 0 && errno == EINTR);
+    if (vm->fd < 0) {
+        bail_out("creating a VM of type %d", type);
+    }
+    if (nr_vcpus) {
+        vm_add_vcpus(vm, nr_vcpus);
     }
 }
 

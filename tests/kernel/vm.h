@@ -41,6 +41,8 @@ int vm_cap(int fd, long cap);
 bool kvm_parameter(const char *name);
 
 void vm_create(struct vm *vm, int type, int nr_vcpus);
+/* For a VM that was created without vCPUs, to have something before them. */
+void vm_add_vcpus(struct vm *vm, int nr_vcpus);
 void vm_destroy(struct vm *vm);
 int set_region(struct vm *vm, uint32_t slot, uint64_t gpa, uint64_t size,
                void *hva, int gmem, uint64_t offset);
