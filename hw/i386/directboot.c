@@ -69,33 +69,43 @@ static void layout_free(Layout *layout)
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Layout, layout_free)
 
-/* The default of a type of machine is set as if the user had set it. */
-static bool user_chose_firmware(MachineState *machine)
-{
-    const char *options = MACHINE_GET_CLASS(machine)->default_machine_opts;
-    g_autofree char *choice = g_strdup_printf("firmware=%s", machine->firmware);
-
-    return machine->firmware && !(options && strstr(options, choice));
-}
-
 const char *directboot_firmware(MachineState *machine)
 {
     if (!machine->cgs || !machine->cgs->direct_boot ||
-        !machine->kernel_filename || user_chose_firmware(machine)) {
+        !machine->kernel_filename || machine->firmware) {
         return NULL;
     }
     return DIRECTBOOT_FIRMWARE;
+}
+
+static bool is_directboot(const char *firmware)
+{
+    g_autofree char *name = g_path_get_basename(firmware);
+
+    return g_str_equal(name, DIRECTBOOT_FIRMWARE);
+}
+
+void directboot_check_guest(MachineState *machine, const char *firmware)
+{
+    if (!machine->cgs || machine->cgs->direct_boot ||
+        !is_directboot(firmware)) {
+        return;
+    }
+    error_report("firmware '" DIRECTBOOT_FIRMWARE "' cannot start a guest of "
+                 "type '%s'", object_get_typename(OBJECT(machine->cgs)));
+    error_printf("Name firmware that is made for its encrypted memory with "
+                 "-bios.\n");
+    exit(1);
 }
 
 static bool is_used(X86MachineState *x86ms)
 {
     MachineState *machine = MACHINE(x86ms);
     const char *firmware = directboot_firmware(machine) ?: machine->firmware;
-    g_autofree char *name = firmware ? g_path_get_basename(firmware) : NULL;
 
     /* A firmware in flash memory is used instead. */
-    return name && memory_region_size(&x86ms->bios) &&
-           g_str_equal(name, DIRECTBOOT_FIRMWARE);
+    return firmware && memory_region_size(&x86ms->bios) &&
+           is_directboot(firmware);
 }
 
 static uint32_t number(DirectBoot *boot, uint16_t key)
@@ -151,15 +161,18 @@ static bool is_linux64(const DirectbootBlob *setup)
 static bool check_linux64(DirectBoot *boot, DirectbootKernel *kernel,
                           DirectbootBlob *image, Error **errp)
 {
+    ERRP_GUARD();
     const char *name = MACHINE(boot->x86ms)->kernel_filename;
     const uint8_t *header = kernel->setup.data;
     uint64_t whole = (uint64_t)ldl_le_p(header + HDR_SYSSIZE) *
                      HDR_SYSSIZE_UNIT;
     uint32_t longest = ldl_le_p(header + HDR_CMDLINE_SIZE);
 
-    if (image->size < whole) {
+    /* It is rounded up. */
+    if (image->size + HDR_SYSSIZE_UNIT <= whole) {
         error_setg(errp, "kernel '%s' is not complete: %" PRIu64 " bytes are "
                    "missing", name, whole - image->size);
+        error_append_hint(errp, "Copy it again.\n");
         return false;
     }
     if (kernel->cmdline.size > (uint64_t)longest + 1) {
@@ -252,6 +265,8 @@ static void add_params(DirectBoot *boot, DirectbootKernel *kernel,
     add(boot, "page-tables",
         (DirectbootBlob) { DIRECTBOOT_PAGE_TABLES },
         DIRECTBOOT_PAGE_TABLES_SIZE);
+    add(boot, "stack", (DirectbootBlob) { DIRECTBOOT_STACK },
+        DIRECTBOOT_STACK_SIZE);
 }
 
 static bool plan(DirectBoot *boot, Layout *layout, Error **errp)
@@ -435,6 +450,18 @@ static void refuse(MachineState *machine)
                      machine->dtb);
         exit(1);
     }
+}
+
+void directboot_check_multiboot(X86MachineState *x86ms)
+{
+    if (!is_used(x86ms)) {
+        return;
+    }
+    error_report("kernel '%s' cannot be booted in place: it is a multiboot "
+                 "kernel", MACHINE(x86ms)->kernel_filename);
+    error_printf("Take a bzImage for x86-64, or an ELF file for PVH that has "
+                 "no multiboot header.\n");
+    exit(1);
 }
 
 void directboot_setup(X86MachineState *x86ms)

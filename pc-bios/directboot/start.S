@@ -3,9 +3,9 @@
  *
  * QEMU has done a firmware's work by the time the guest starts: the chipset is
  * set up, and the tables, the kernel and its parameters are in RAM.  What is
- * left is the way from the reset vector to the kernel.  It takes neither a
- * stack nor a device, and writes nothing but page tables, so it works in
- * memory that nobody but the guest can reach.
+ * left is the way from the reset vector to the kernel.  It takes no device, and
+ * writes nothing but page tables, so it works in memory that nobody but the
+ * guest can reach.
  *
  * Layout of the parameters, and where they are: include/hw/i386/directboot.h
  *
@@ -16,6 +16,7 @@
 #define PARAMS_MAGIC    0x746f6f42      /* DIRECTBOOT_MAGIC */
 #define LINUX64         1               /* DIRECTBOOT_LINUX64 */
 #define PAGE_TABLES     0x2000          /* DIRECTBOOT_PAGE_TABLES */
+#define STACK_END       0x9000          /* of DIRECTBOOT_STACK */
 
 /* The boot protocol of Linux wants these two selectors. */
 #define CODE64          0x10
@@ -23,6 +24,7 @@
 #define CODE32          0x20
 
 #define CR0_PE          0x1
+#define CR0_NW_CD       0x60000000      /* no caches */
 #define CR0_PG          0x80000000
 #define CR4_PAE         0x20
 #define EFER            0xc0000080
@@ -41,6 +43,8 @@ start32:
         xor     %eax, %eax
         mov     %eax, %fs
         mov     %eax, %gs
+        /* A kernel is not owed a stack, but some take one for granted. */
+        mov     $STACK_END, %esp
         cmpl    $PARAMS_MAGIC, PARAMS
         jne     halt
         cmpl    $LINUX64, PARAMS + 4
@@ -121,6 +125,7 @@ start16:
         cli
         lgdtl   %cs:offset_gdt_pointer
         mov     %cr0, %eax
+        and     $~CR0_NW_CD, %eax
         or      $CR0_PE, %al
         mov     %eax, %cr0
         ljmpl   $CODE32, $start32

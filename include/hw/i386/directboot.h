@@ -18,6 +18,8 @@
 #define DIRECTBOOT_PVH          2
 #define DIRECTBOOT_PAGE_TABLES  0x2000
 #define DIRECTBOOT_PAGE_TABLES_SIZE 0x6000
+#define DIRECTBOOT_STACK        0x8000
+#define DIRECTBOOT_STACK_SIZE   0x1000
 
 /**
  * struct DirectbootParams - what the firmware is told, at DIRECTBOOT_PARAMS
@@ -39,9 +41,24 @@ typedef struct DirectbootParams {
  * directboot_firmware() - the firmware of a machine that boots in place
  * @machine: the machine, with its confidential guest if it has one
  *
- * Return: its name, or NULL if the user or the machine says what firmware runs.
+ * Return: its name, or NULL if the user says what firmware runs, or the guest
+ * needs another.
  */
 const char *directboot_firmware(MachineState *machine);
+
+/**
+ * directboot_check_guest() - QEMU ends if a guest cannot boot in place
+ * @machine: the machine, with its confidential guest if it has one
+ * @firmware: the name of the firmware that is about to be loaded
+ */
+void directboot_check_guest(MachineState *machine, const char *firmware);
+
+/**
+ * directboot_check_multiboot() - QEMU ends if a multiboot kernel cannot boot
+ * @x86ms: the machine, whose kernel is a multiboot kernel; its firmware is
+ *         there
+ */
+void directboot_check_multiboot(X86MachineState *x86ms);
 
 /**
  * directboot_setup() - boot in place from now on, if the firmware is for that

@@ -21,6 +21,11 @@ BARE = ('-O2 -Wall -ffreestanding -fno-stack-protector -fno-pic -no-pie '
 GUESTS = [path.stem for path in sorted(GUEST.glob('*.c'))
           if path.stem not in ('pvh', 'runtime')]
 # guests that scenarios want with macros
+ENTRIES = [('-m32', '-DPADDING=4'), ('-m32', '-DPADDING=8'),
+           ('-m64', '-DPADDING=4'), ('-m64', '-DPADDING=8')]
+REFUSED_ENTRIES = [('-m32', '-DPADDING=4', '-DMULTIBOOT'),
+                   ('-m64', '-DPADDING=4', '-DMULTIBOOT'),
+                   ('-m64', '-DPADDING=4', '-DNO_ENTRY')]
 VARIANTS = [('implicit', '-DLOST=1'), ('implicit', '-DCONVERTS=0'),
             ('implicit', '-DWAITS=100'),
             ('refused', '-DTIMES=1000'), ('refused', '-DTIMES=125000'),
@@ -112,12 +117,30 @@ def firmware(name, *flags):
                     GUEST / 'runtime.c', GUEST / f'{name}.c')
 
 
+def elf_kernel(name, *words):
+    """Return a guest that is an ELF kernel."""
+    flags = [flag for flag in BARE if flag != '-mno-red-zone']
+    return Compiled(name, GUEST, *flags, f'-Wl,-T,{GUEST}/pvh.lds', *words)
+
+
 @functools.cache
 def pvh_kernel():
-    """Return a guest that is an ELF kernel, started by its PVH entry."""
-    flags = [flag for flag in BARE if flag != '-mno-red-zone']
-    return Compiled('pvh', GUEST, '-m32', *flags, f'-Wl,-T,{GUEST}/pvh.lds',
-                    GUEST / 'pvh-start.S', GUEST / 'pvh.c')
+    """Return a kernel that is started by its PVH entry, and looks around."""
+    return elf_kernel('pvh', '-m32', GUEST / 'pvh-start.S', GUEST / 'pvh.c')
+
+
+@functools.cache
+def entry_kernel(*flags):
+    """Return a kernel that looks at no more than the state it starts in."""
+    return elf_kernel(''.join(['entry', *flags]), *flags, GUEST / 'entry.S')
+
+
+@functools.cache
+def entry_linux():
+    """Return a bzImage that does so."""
+    return Firmware('entry-linux', GUEST, *BARE, '-DLINUX',
+                    '-Wl,--section-start=.setup=0,-Ttext=0xa00,--entry=0',
+                    GUEST / 'entry.S')
 
 
 @functools.cache
@@ -140,5 +163,7 @@ def everything():
     """Return all that is worth to be compiled beforehand."""
     return [*(firmware(name) for name in GUESTS),
             *(firmware(*variant) for variant in VARIANTS), pvh_kernel(),
+            *(entry_kernel(*flags) for flags in [*ENTRIES, *REFUSED_ENTRIES]),
+            entry_linux(),
             *(program(name) for name in PROGRAMS),
             *(preload(name) for name in PRELOADED)]
