@@ -10,6 +10,7 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "block/block.h"
 #include "hw/boards.h"
 #include "hw/i386/flash-rom.h"
 #include "hw/loader.h"
@@ -39,17 +40,19 @@ bool flash_rom_init(BlockBackend *blk, MemoryRegion *parent, hwaddr gpa,
     MemoryRegion *rom = g_new0(MemoryRegion, 1);
     g_autofree char *name = g_strdup_printf("flash@0x%" HWADDR_PRIx, gpa);
     g_autofree char *data = g_malloc(size);
+    const char *drive = bdrv_get_device_or_node_name(blk_bs(blk));
     int ret;
 
     if (blk_supports_write_perm(blk)) {
         error_setg(errp, "flash '%s' is writable, but the machine's "
-                   "confidential guest has flash as ROM", blk_name(blk));
-        error_append_hint(errp, "Add readonly=on to its drive.\n");
+                   "confidential guest has flash as ROM", drive);
+        error_append_hint(errp, "Add readonly=on to its -drive, or read-only=on "
+                          "to its -blockdev.\n");
         return false;
     }
     ret = blk_pread(blk, 0, size, data, 0);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "cannot read flash '%s'", blk_name(blk));
+        error_setg_errno(errp, -ret, "cannot read flash '%s'", drive);
         return false;
     }
     if (!memory_region_init_ram_guest_memfd(rom, NULL, name, size, errp)) {
