@@ -9,6 +9,7 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "hw/loader.h"
 #include "system/address-spaces.h"
 #include "system/memory.h"
 #include "tdx-in-place.h"
@@ -72,4 +73,20 @@ bool tdx_load_in_place(TdxFirmwareEntry *entry, MemoryRegion *image,
         memmove(entry->mem_ptr, data, entry->size);
     }
     return true;
+}
+
+bool tdx_check_images(Error **errp)
+{
+    ERRP_GUARD();
+    hwaddr start, end;
+
+    if (!rom_find_next(0, &start, &end)) {
+        return true;
+    }
+    error_setg(errp, "image at 0x%" HWADDR_PRIx ", size 0x%" HWADDR_PRIx
+               ", cannot be loaded: a guest of TDX starts with nothing but its "
+               "firmware", start, end - start);
+    error_append_hint(errp, "Leave out its -device loader, or give it to the "
+                      "firmware with -fw_cfg.\n");
+    return false;
 }

@@ -27,4 +27,15 @@
 bool tdx_load_in_place(TdxFirmwareEntry *entry, MemoryRegion *image,
                        Error **errp);
 
+/**
+ * tdx_check_images: find images that would be loaded when it is too late
+ * @errp: set if there is one
+ *
+ * The machine's first reset, which loads them, comes after the launch, by which
+ * all memory has become private.
+ *
+ * Return: false with @errp set, or true.
+ */
+bool tdx_check_images(Error **errp);
+
 #endif

@@ -151,10 +151,11 @@ class LaunchedGuest(BareGuest):
         self.agree()
 
 
-def launch_refused(kind, memory, image=None, **variables):
+def launch_refused(kind, memory, image=None, more=(), **variables):
     """Launch a guest that fails at that; return what QEMU says."""
     with recorded(**variables):
-        return start_refused(*launch_args(kind, image), *main_ram(memory, 64))
+        return start_refused(*launch_args(kind, image), *main_ram(memory, 64),
+                             *more)
 
 
 class Call:
