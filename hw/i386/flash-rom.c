@@ -46,8 +46,8 @@ bool flash_rom_init(BlockBackend *blk, MemoryRegion *parent, hwaddr gpa,
     if (blk_supports_write_perm(blk)) {
         error_setg(errp, "flash '%s' is writable, but the machine's "
                    "confidential guest has flash as ROM", drive);
-        error_append_hint(errp, "Add readonly=on to its -drive, or read-only=on "
-                          "to its -blockdev.\n");
+        error_append_hint(errp, "Add readonly=on to its -drive, or "
+                          "read-only=on to its -blockdev.\n");
         return false;
     }
     ret = blk_pread(blk, 0, size, data, 0);
