@@ -8,6 +8,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <linux/falloc.h>
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 #include "qapi/error.h"
@@ -17,12 +18,11 @@
 #include "trace.h"
 
 /*
- * Not in any released kernel: huge pages, whose order in base pages is one
- * byte behind the flags.
+ * The lab kernel's huge pages: their order in base pages is one byte behind
+ * the flags.  No released kernel has them, and Linux may give the flag another
+ * meaning: so it has a name of its own here, and what was made is looked at.
  */
-#ifndef GUEST_MEMFD_FLAG_HUGETLB
-#define GUEST_MEMFD_FLAG_HUGETLB (1ULL << 2)
-#endif
+#define LAB_FLAG_HUGETLB (1ULL << 2)
 
 /* Not in any released kernel, either: conversion in place, by the file. */
 #ifndef KVM_SET_MEMORY_ATTRIBUTES2
@@ -40,13 +40,36 @@ struct kvm_memory_attributes2 {
 
 #define FLAGS_SHARED (GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
 
-static uint8_t page_order(uint64_t page_size)
+/*
+ * All that says what pages a file is made of, and of which pool.  Upstream
+ * discusses to take that from the file descriptor of a mount.
+ */
+static void ask_for_pages(struct kvm_create_guest_memfd *request,
+                          uint64_t page_size)
 {
-    return ctz64(page_size / qemu_real_host_page_size());
+    uint8_t order = ctz64(page_size / qemu_real_host_page_size());
+
+    if (order) {
+        request->flags |= LAB_FLAG_HUGETLB;
+        *(uint8_t *)request->reserved = order;
+    }
+}
+
+static int punch(int fd, uint64_t size)
+{
+    return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                     size) ? -errno : 0;
+}
+
+/* Holes are made of whole pages, and an empty file doesn't change by them. */
+static bool has_pages(int fd, uint64_t page_size)
+{
+    return page_size == qemu_real_host_page_size() ||
+           (punch(fd, page_size / 2) == -EINVAL && !punch(fd, page_size));
 }
 
 /* Returns a file descriptor or a negative errno. */
-static int create(uint64_t size, uint64_t flags, uint8_t order)
+static int create(uint64_t size, uint64_t flags, uint64_t page_size)
 {
     struct kvm_create_guest_memfd request = {
         .size = size,
@@ -54,19 +77,20 @@ static int create(uint64_t size, uint64_t flags, uint8_t order)
     };
     int ret;
 
-    *(uint8_t *)request.reserved = order;
+    ask_for_pages(&request, page_size);
     ret = kvm_vm_ioctl(kvm_state, KVM_CREATE_GUEST_MEMFD, &request);
     if (ret >= 0) {
         qemu_set_cloexec(ret);
     }
-    trace_kvm_create_guest_memfd(size, flags, order, ret);
+    trace_kvm_create_guest_memfd(size, request.flags,
+                                 *(uint8_t *)request.reserved, ret);
     return ret;
 }
 
 /* Whether KVM knows the flags, even if it lacks the memory for one page. */
 static bool kvm_takes(uint64_t flags, uint64_t page_size)
 {
-    int fd = create(page_size, flags, page_order(page_size));
+    int fd = create(page_size, flags, page_size);
 
     if (fd >= 0) {
         close(fd);
@@ -97,8 +121,7 @@ static void explain_refusal(uint64_t page_size, int err, Error **errp)
         error_append_hint(errp, "A VM with private memory needs another "
                           "memory backend for its shared memory, for example "
                           "memory-backend-memfd.\n");
-    } else if (page_size != base &&
-               !kvm_takes(FLAGS_SHARED | GUEST_MEMFD_FLAG_HUGETLB, page_size)) {
+    } else if (page_size != base && !kvm_takes(FLAGS_SHARED, page_size)) {
         error_setg_errno(errp, err, "KVM on this host has no huge pages for "
                          "guest_memfd");
         error_append_hint(errp, "Use hugetlb=off; no released kernel has "
@@ -113,29 +136,20 @@ int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
                                   Error **errp)
 {
     ERRP_GUARD();
-    uint64_t flags = FLAGS_SHARED;
-    uint8_t order = page_order(page_size);
-    int fd;
-
-    if (order) {
-        flags |= GUEST_MEMFD_FLAG_HUGETLB;
-    }
-
-    fd = create(size, flags, order);
-    if (fd >= 0) {
-        return fd;
-    }
+    int fd = create(size, FLAGS_SHARED, page_size);
 
     if (fd == -EINVAL || fd == -ENOTTY) {
         explain_refusal(page_size, -fd, errp);
-    } else {
+    } else if (fd < 0) {
         error_setg_errno(errp, -fd, "KVM cannot create the guest_memfd");
+    } else if (!has_pages(fd, page_size)) {
+        error_setg(errp, "KVM on this host makes a guest_memfd of other pages");
+        error_append_hint(errp, "Use hugetlb=off: the kernel means something "
+                          "else by what QEMU asks it for.\n");
+        close(fd);
+        return -ENOTSUP;
     }
-    if (fd == -ENOMEM && order) {
-        error_append_hint(errp, "Too few huge pages are free: see "
-                          "/sys/kernel/mm/hugepages/.\n");
-    }
-    return -1;
+    return fd;
 }
 
 int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
@@ -164,7 +178,7 @@ int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
 bool kvm_can_convert_guest_memfd(void)
 {
     uint64_t page_size = qemu_real_host_page_size(), done;
-    int fd = create(page_size, FLAGS_SHARED, 0);
+    int fd = create(page_size, FLAGS_SHARED, page_size);
     int ret;
 
     if (fd < 0) {

@@ -22,14 +22,15 @@
  * The file belongs to the VM of the running KVM accelerator, starts empty, and
  * can be mapped with MAP_SHARED only.  What KVM can do is found out by doing
  * it, on the VM itself: asked on /dev/kvm, KVM_CAP_GUEST_MEMFD_FLAGS does not
- * know the type of the VM, and for page sizes there is no capability.
+ * know the type of the VM, and for page sizes there is no capability.  Huge
+ * pages are looked at when they are made.
  *
  * The flags are those of Linux's include/uapi/linux/kvm.h.
  *
  * Context: kvm_enabled(); any thread.
  *
  * Return: a file descriptor with close-on-exec set, which the caller closes,
- *     or -1 with @errp set.
+ *     or a negative errno with @errp set; -ENOMEM if huge pages are missing.
  */
 int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
                                   Error **errp);

@@ -2,7 +2,8 @@
  * Preloaded into QEMU, this makes KVM look like one that can do less: the
  * environment variable GUEST_MEMFD_FLAGS is the sum of the flags that it takes
  * for a guest_memfd, or "none" if it has no guest_memfd, and WITHOUT_CAPABILITY
- * the number of one that it lacks.
+ * the number of one that it lacks.  With OTHER_PAGES it takes flag 4 to mean
+ * something else than huge pages.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -40,13 +41,25 @@ static bool lacks(uintptr_t capability)
            capability == number;
 }
 
+/* The order of the pages is one byte, and not looked at by who knows it not. */
+static void mistake(struct create_guest_memfd *args)
+{
+    if (getenv("OTHER_PAGES")) {
+        args->flags &= ~4ull;
+        args->page_order = 0;
+    }
+}
+
 static int own_ioctl(int fd, unsigned long request, void *arg)
 {
     if (request == KVM_CHECK_EXTENSION && lacks((uintptr_t)arg)) {
         return 0;
     }
-    if (request == CREATE_GUEST_MEMFD && !takes(arg)) {
-        return -1;
+    if (request == CREATE_GUEST_MEMFD) {
+        if (!takes(arg)) {
+            return -1;
+        }
+        mistake(arg);
     }
     return next_ioctl(fd, request, arg);
 }
