@@ -87,16 +87,37 @@ bool host_node_memory_available(int node, uint64_t *bytes)
     return sum_fields(path, prefix, fields, bytes);
 }
 
+/* A counter of a pool of huge pages, whose directory is in @dir. */
+static bool read_pool(const char *dir, uint64_t page_size, const char *counter,
+                      uint64_t *pages)
+{
+    g_autofree char *path = g_strdup_printf("%s/hugepages-%" PRIu64 "kB/%s",
+                                            dir, page_size / KiB, counter);
+    g_autofree char *text = NULL;
+
+    return g_file_get_contents(path, &text, NULL, NULL) &&
+           !qemu_strtou64(g_strchomp(text), NULL, 10, pages);
+}
+
+bool host_hugepages_free(const char *dir, uint64_t page_size, uint64_t *bytes)
+{
+    uint64_t free, reserved;
+
+    if (!read_pool(dir, page_size, "free_hugepages", &free) ||
+        !read_pool(dir, page_size, "resv_hugepages", &reserved)) {
+        return false;
+    }
+    *bytes = free > reserved ? (free - reserved) * page_size : 0;
+    return true;
+}
+
 bool host_node_hugepages_free(int node, uint64_t page_size, uint64_t *bytes)
 {
-    g_autofree char *path = g_strdup_printf(
-        "/sys/devices/system/node/node%d/hugepages/hugepages-%" PRIu64
-        "kB/free_hugepages", node, page_size / KiB);
-    g_autofree char *text = NULL;
+    g_autofree char *dir =
+        g_strdup_printf("/sys/devices/system/node/node%d/hugepages", node);
     uint64_t pages;
 
-    if (!g_file_get_contents(path, &text, NULL, NULL) ||
-        qemu_strtou64(g_strchomp(text), NULL, 10, &pages)) {
+    if (!read_pool(dir, page_size, "free_hugepages", &pages)) {
         return false;
     }
     *bytes = pages * page_size;

@@ -11,6 +11,8 @@
 #include "qemu/cutils.h"
 #include "qemu/memfd.h"
 #include "qemu/module.h"
+#include "qemu/thread.h"
+#include "qemu/thread-context.h"
 #include "hw/boards.h"
 #include "system/host-meminfo.h"
 #include "system/hostmem.h"
@@ -112,7 +114,32 @@ static bool choose_page_size(HostMemoryBackendGuestMemfd *m,
     return true;
 }
 
-static bool check_size(uint64_t size, uint64_t page_size, Error **errp)
+/* As it is written on command lines: 2M, 1G. */
+static char *option_size(uint64_t size)
+{
+    int unit = ctz64(size) / 10;
+
+    return g_strdup_printf("%" PRIu64 "%c", size >> unit * 10, "BKMGTPE"[unit]);
+}
+
+/* Offers the largest huge pages of which @size is a multiple. */
+static void hint_at_hugetlbsize(uint64_t size, Error **errp)
+{
+    g_autoptr(GArray) sizes = host_hugepage_sizes(HOST_HUGEPAGES);
+
+    for (int i = sizes->len - 1; i >= 0; i--) {
+        uint64_t page_size = g_array_index(sizes, uint64_t, i);
+        g_autofree char *value = option_size(page_size);
+
+        if (QEMU_IS_ALIGNED(size, page_size)) {
+            error_append_hint(errp, "Or use hugetlbsize=%s.\n", value);
+            return;
+        }
+    }
+}
+
+static bool check_size(HostMemoryBackendGuestMemfd *m, uint64_t size,
+                       uint64_t page_size, Error **errp)
 {
     ERRP_GUARD();
     g_autofree char *page_str = size_to_str(page_size);
@@ -127,6 +154,9 @@ static bool check_size(uint64_t size, uint64_t page_size, Error **errp)
                               QEMU_ALIGN_UP(size, page_size));
         } else {
             error_append_hint(errp, "Use a smaller 'size'.\n");
+        }
+        if (m->hugetlb) {
+            hint_at_hugetlbsize(size, errp);
         }
         return false;
     }
@@ -177,6 +207,66 @@ static bool check_sharing(HostMemoryBackendGuestMemfd *m, Error **errp)
     return true;
 }
 
+/* What a node has of the kind of pages that the backend consists of. */
+static bool node_available(HostMemoryBackend *backend, uint64_t page_size,
+                           int node, uint64_t *bytes)
+{
+    if (MEMORY_BACKEND_GUEST_MEMFD(backend)->hugetlb) {
+        return host_node_hugepages_free(node, page_size, bytes);
+    }
+    return host_node_memory_available(node, bytes);
+}
+
+/* Memory that is bound to nodes cannot come from others. */
+static bool nodes_available(HostMemoryBackend *backend, uint64_t page_size,
+                            uint64_t *bytes)
+{
+    int node = find_first_bit(backend->host_nodes, MAX_NODES);
+    uint64_t swap = 0, available, sum = 0;
+
+    if (backend->policy != HOST_MEM_POLICY_BIND || node >= MAX_NODES) {
+        return false;
+    }
+    if (!MEMORY_BACKEND_GUEST_MEMFD(backend)->hugetlb &&
+        !host_meminfo("SwapFree", &swap)) {
+        return false;
+    }
+    while (node < MAX_NODES) {
+        if (!node_available(backend, page_size, node, &available)) {
+            return false;
+        }
+        sum += available;
+        node = find_next_bit(backend->host_nodes, MAX_NODES, node + 1);
+    }
+    *bytes = sum + swap;
+    return true;
+}
+
+/*
+ * The kernel reserves huge pages, but not on certain nodes: a guest that finds
+ * none left there ends.
+ */
+static bool check_pool_of_nodes(HostMemoryBackend *backend, uint64_t page_size,
+                                Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree char *size = size_to_str(backend->size);
+    g_autofree char *bound = NULL;
+    uint64_t available;
+
+    if (!MEMORY_BACKEND_GUEST_MEMFD(backend)->hugetlb ||
+        !nodes_available(backend, page_size, &available) ||
+        backend->size <= available) {
+        return true;
+    }
+    bound = size_to_str(available);
+    error_setg(errp, REFUSES "'size' is %s, but the 'host-nodes' have only %s "
+               "of free huge pages", "policy", "bind", size, bound);
+    error_append_hint(errp, "Use a smaller 'size', or set more huge pages "
+                      "aside on these nodes: see /sys/devices/system/node/.\n");
+    return false;
+}
+
 static bool is_converted_in_place(HostMemoryBackend *backend)
 {
     return backend->guest_memfd && machine_converts_in_place(current_machine);
@@ -187,7 +277,7 @@ static bool has_two_backings(HostMemoryBackend *backend)
     return backend->guest_memfd && !machine_converts_in_place(current_machine);
 }
 
-/* Returns a file descriptor, or -1 with @errp set. */
+/* Returns a file descriptor, or a negative number with @errp set. */
 static int create_file(HostMemoryBackend *backend, uint64_t page_size,
                        Error **errp)
 {
@@ -209,12 +299,28 @@ static uint32_t ram_flags(HostMemoryBackend *backend)
            (backend->reserve ? 0 : RAM_NORESERVE);
 }
 
-/* The kernel reserves the huge pages of a memfd when QEMU maps it. */
-static void hint_at_map_failure(HostMemoryBackendGuestMemfd *m, Error **errp)
+/* Where enough huge pages are free it is a control group that has too few. */
+static void hint_at_pool(uint64_t size, uint64_t page_size, Error **errp)
 {
-    if (m->hugetlb && has_two_backings(MEMORY_BACKEND(m))) {
-        error_append_hint(errp, "Use a smaller 'size', or set more huge pages "
-                          "aside: see /sys/kernel/mm/hugepages/.\n");
+    g_autofree char *pages = option_size(page_size);
+    uint64_t free;
+
+    error_append_hint(errp, "Use a smaller 'size', or set more huge pages "
+                      "aside: see /sys/kernel/mm/hugepages/.\n");
+    if (host_hugepages_free(HOST_HUGEPAGES, page_size, &free) && free >= size) {
+        error_append_hint(errp, "Enough of them are free there, so it may be "
+                          "the limit of QEMU's control group: see "
+                          "hugetlb.%sB.rsvd.max in /sys/fs/cgroup/.\n", pages);
+    }
+}
+
+/* The kernel reserves the huge pages of a memfd when QEMU maps it. */
+static void hint_at_map_failure(HostMemoryBackend *backend, uint64_t page_size,
+                                Error **errp)
+{
+    if (MEMORY_BACKEND_GUEST_MEMFD(backend)->hugetlb &&
+        has_two_backings(backend)) {
+        hint_at_pool(backend->size, page_size, errp);
     } else {
         error_append_hint(errp, "Use a smaller 'size'.\n");
     }
@@ -227,13 +333,16 @@ static bool create_memory(HostMemoryBackend *backend, const char *name,
     int fd = create_file(backend, page_size, errp);
 
     if (fd < 0) {
+        if (fd == -ENOMEM && MEMORY_BACKEND_GUEST_MEMFD(backend)->hugetlb) {
+            hint_at_pool(backend->size, page_size, errp);
+        }
         return false;
     }
 
     if (!memory_region_init_ram_from_fd(&backend->mr, OBJECT(backend), name,
                                         backend->size, page_size,
                                         ram_flags(backend), fd, 0, errp)) {
-        hint_at_map_failure(MEMORY_BACKEND_GUEST_MEMFD(backend), errp);
+        hint_at_map_failure(backend, page_size, errp);
         close(fd);
         return false;
     }
@@ -251,8 +360,9 @@ static bool alloc_memory(HostMemoryBackend *backend, const char *name,
     if (!check_accelerator(backend, errp) ||
         !check_sharing(m, errp) ||
         !choose_page_size(m, &page_size, errp) ||
-        !check_size(backend->size, page_size, errp) ||
-        !check_host_nodes(backend, errp)) {
+        !check_size(m, backend->size, page_size, errp) ||
+        !check_host_nodes(backend, errp) ||
+        !check_pool_of_nodes(backend, page_size, errp)) {
         return false;
     }
 
@@ -277,41 +387,6 @@ static bool guest_memfd_backend_alloc(HostMemoryBackend *backend, Error **errp)
         trace_hostmem_guest_memfd_refuse(name, error_get_pretty(*errp));
         return false;
     }
-    return true;
-}
-
-/* What a node has of the kind of pages that the backend consists of. */
-static bool node_available(HostMemoryBackend *backend, int node,
-                           uint64_t *bytes)
-{
-    if (MEMORY_BACKEND_GUEST_MEMFD(backend)->hugetlb) {
-        return host_node_hugepages_free(
-            node, qemu_ram_pagesize(backend->mr.ram_block), bytes);
-    }
-    return host_node_memory_available(node, bytes);
-}
-
-/* Memory that is bound to nodes cannot come from others. */
-static bool nodes_available(HostMemoryBackend *backend, uint64_t *bytes)
-{
-    int node = find_first_bit(backend->host_nodes, MAX_NODES);
-    uint64_t swap = 0, available, sum = 0;
-
-    if (backend->policy != HOST_MEM_POLICY_BIND) {
-        return false;
-    }
-    if (!MEMORY_BACKEND_GUEST_MEMFD(backend)->hugetlb &&
-        !host_meminfo("SwapFree", &swap)) {
-        return false;
-    }
-    while (node < MAX_NODES) {
-        if (!node_available(backend, node, &available)) {
-            return false;
-        }
-        sum += available;
-        node = find_next_bit(backend->host_nodes, MAX_NODES, node + 1);
-    }
-    *bytes = sum + swap;
     return true;
 }
 
@@ -340,7 +415,8 @@ static bool check_available(HostMemoryBackend *backend, Error **errp)
     if (!host_available(backend, &host)) {
         return true;
     }
-    if (!nodes_available(backend, &nodes)) {
+    if (!nodes_available(backend, qemu_ram_pagesize(backend->mr.ram_block),
+                         &nodes)) {
         nodes = host;
     }
     if (backend->size <= MIN(host, nodes)) {
@@ -356,18 +432,69 @@ static bool check_available(HostMemoryBackend *backend, Error **errp)
     return false;
 }
 
+/* What one thread allocates, in bytes. */
+typedef struct Allocation {
+    QemuThread thread;
+    int fd;
+    uint64_t offset;
+    uint64_t size;
+    int err;
+} Allocation;
+
+static void *allocate_range(void *opaque)
+{
+    Allocation *a = opaque;
+
+    if (RETRY_ON_EINTR(fallocate(a->fd, FALLOC_FL_KEEP_SIZE, a->offset,
+                                 a->size))) {
+        a->err = errno;
+    }
+    trace_hostmem_guest_memfd_allocate(a->fd, a->offset, a->size, -a->err);
+    return NULL;
+}
+
+static void start_allocation(HostMemoryBackend *backend, Allocation *a)
+{
+    static const char name[] = "allocate_pages";
+
+    if (backend->prealloc_context) {
+        thread_context_create_thread(backend->prealloc_context, &a->thread,
+                                     name, allocate_range, a,
+                                     QEMU_THREAD_JOINABLE);
+    } else {
+        qemu_thread_create(&a->thread, name, allocate_range, a,
+                           QEMU_THREAD_JOINABLE);
+    }
+}
+
 /* Pages that are private cannot be touched, but allocated. */
 static bool allocate_file(HostMemoryBackend *backend, Error **errp)
 {
-    int fd = memory_region_get_fd(&backend->mr);
+    uint64_t page_size = qemu_ram_pagesize(backend->mr.ram_block);
+    uint64_t pages = backend->size / page_size, first = 0;
+    int threads = MIN(pages, MIN(backend->prealloc_threads,
+                                 g_get_num_processors()));
+    g_autofree Allocation *allocations = g_new0(Allocation, threads);
+    int err = 0;
 
-    if (RETRY_ON_EINTR(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0,
-                                 backend->size))) {
-        error_setg_errno(errp, errno, REFUSES "the memory cannot be allocated",
-                         "prealloc", "on");
-        return false;
+    for (int i = 0; i < threads; i++) {
+        uint64_t end = pages * (i + 1) / threads;
+
+        allocations[i].fd = memory_region_get_fd(&backend->mr);
+        allocations[i].offset = first * page_size;
+        allocations[i].size = (end - first) * page_size;
+        first = end;
+        start_allocation(backend, &allocations[i]);
     }
-    return true;
+    for (int i = 0; i < threads; i++) {
+        qemu_thread_join(&allocations[i].thread);
+        err = err ?: allocations[i].err;
+    }
+    if (err) {
+        error_setg_errno(errp, err, REFUSES "the memory cannot be allocated",
+                         "prealloc", "on");
+    }
+    return !err;
 }
 
 static bool guest_memfd_backend_prealloc(HostMemoryBackend *backend,

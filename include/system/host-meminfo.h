@@ -50,10 +50,23 @@ bool host_memory_available(uint64_t *bytes);
 bool host_node_memory_available(int node, uint64_t *bytes);
 
 /**
+ * host_hugepages_free: how much in huge pages can be reserved
+ * @dir: HOST_HUGEPAGES
+ * @page_size: size of the huge pages, in bytes
+ * @bytes: set to the size of all that are free and not reserved, in bytes, on
+ *     success only
+ *
+ * Return: true on success, false if the host does not say.
+ */
+bool host_hugepages_free(const char *dir, uint64_t page_size, uint64_t *bytes);
+
+/**
  * host_node_hugepages_free: how much a NUMA node has in free huge pages
  * @node: number of the node
  * @page_size: size of the huge pages, in bytes
  * @bytes: set to the size of all that are free, in bytes, on success only
+ *
+ * Some of them may be reserved, of which the host doesn't say on which node.
  *
  * Return: true on success, false if the host does not say, for example because
  *     it has no huge pages of this size.

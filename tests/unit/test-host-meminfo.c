@@ -99,6 +99,45 @@ static void test_node_hugepages(void)
     g_assert_true(QEMU_IS_ALIGNED(available, 2 * MiB));
 }
 
+/* Sets a counter of a pool; NULL removes it. */
+static void set_counter(const char *pool, const char *name, const char *text)
+{
+    g_autofree char *path = g_build_filename(pool, name, NULL);
+
+    if (text) {
+        g_assert_true(g_file_set_contents(path, text, -1, NULL));
+    } else {
+        g_assert_cmpint(g_unlink(path), ==, 0);
+    }
+}
+
+/* What others have reserved cannot be had. */
+static void test_hugepages_free(void)
+{
+    g_autofree char *dir = g_dir_make_tmp(NULL, NULL);
+    g_autofree char *pool = g_build_filename(dir, "hugepages-2048kB", NULL);
+    uint64_t bytes = 42;
+
+    g_assert_cmpint(g_mkdir(pool, 0700), ==, 0);
+    g_assert_false(host_hugepages_free(dir, 2 * MiB, &bytes));
+    set_counter(pool, "free_hugepages", "5\n");
+    g_assert_false(host_hugepages_free(dir, 2 * MiB, &bytes));
+    g_assert_cmpuint(bytes, ==, 42);
+
+    set_counter(pool, "resv_hugepages", "2\n");
+    g_assert_true(host_hugepages_free(dir, 2 * MiB, &bytes));
+    g_assert_cmpuint(bytes, ==, 6 * MiB);
+    g_assert_false(host_hugepages_free(dir, 1 * GiB, &bytes));
+    set_counter(pool, "resv_hugepages", "6\n");
+    g_assert_true(host_hugepages_free(dir, 2 * MiB, &bytes));
+    g_assert_cmpuint(bytes, ==, 0);
+
+    set_counter(pool, "free_hugepages", NULL);
+    set_counter(pool, "resv_hugepages", NULL);
+    g_rmdir(pool);
+    g_rmdir(dir);
+}
+
 static void check_hugepage_sizes(const char *const *names, int len,
                                  const uint64_t *want, int want_len)
 {
@@ -153,6 +192,7 @@ int main(int argc, char **argv)
     g_test_add_func("/host-meminfo/host", test_host);
     g_test_add_func("/host-meminfo/node", test_node);
     g_test_add_func("/host-meminfo/node/hugepages", test_node_hugepages);
+    g_test_add_func("/host-meminfo/hugepages-free", test_hugepages_free);
     g_test_add_func("/host-meminfo/hugepage-sizes", test_hugepage_sizes);
     g_test_add_func("/host-meminfo/hugepage-sizes-missing",
                     test_hugepage_sizes_missing);

@@ -107,6 +107,14 @@ def run_refused():
               flags=(f'-DTIMES={REFUSALS}',))
 
 
+def run_odd():
+    """Run a guest whose memory ends within a huge page, and within a MiB."""
+    size = f'{(65 << 10) + 8}K'
+    run_guest('matrix', where=f', of {size}', args=[
+        '-machine', 'q35,memory-backend=ram0', '-m', size,
+        '-object', f'{GUEST_MEMFD},id=ram0,size={size}'])
+
+
 def measure_dirty_rate(each, mode, **options):
     """Let QEMU measure how fast a guest writes to memory."""
     each.cmd('calc-dirty-rate', calc_time=1, mode=mode, **options)
