@@ -23,10 +23,14 @@ ORDINARY = ('prlimit', '--memlock=65536:65536', 'setpriv', f'--reuid={NOBODY}',
 
 def run_locked(how):
     """Memory is locked, what is private of it excepted."""
-    with check(f'mem-lock={how}, {mode()}'):
-        with guest('matrix', args=[*main_ram(GUEST_MEMFD, SIZE), '-overcommit',
-                                   f'mem-lock={how}']) as each:
+    with check(f'mem-lock={how}, {mode()}'), \
+            tempfile.NamedTemporaryFile() as said:
+        each = guest('matrix', args=[*main_ram(GUEST_MEMFD, SIZE),
+                                     '-overcommit', f'mem-lock={how}'])
+        each.wrapper = ('sh', '-c', f'exec "$@" 2>{said.name}', 'sh')
+        with each:
             each.run()
+        expect(said.read(), b'')
 
 
 def run_sandbox():
