@@ -78,6 +78,41 @@ static void set_memory_type(X86CPU *cpu)
     }
 }
 
+static void add_bars(PCIBus *bus, PCIDevice *dev, void *opaque)
+{
+    uint64_t *sum = opaque;
+
+    for (int i = 0; i < PCI_NUM_REGIONS; i++) {
+        if (dev->io_regions[i].type & PCI_BASE_ADDRESS_MEM_TYPE_64) {
+            *sum += dev->io_regions[i].size;
+        }
+    }
+}
+
+static void add_bars_of_bus(PCIBus *bus, void *opaque)
+{
+    pci_for_each_device_under_bus(bus, add_bars, opaque);
+}
+
+/*
+ * Other firmware assigns BARs, and QEMU makes the window so large that it has
+ * them.  Twice what they take is enough to align them, and bridges' windows.
+ */
+static void make_room_for_bars(void)
+{
+    Object *obj = object_resolve_type_unambiguous(TYPE_Q35_HOST_DEVICE, NULL);
+    uint64_t sum = 0;
+
+    if (!obj) {
+        return;
+    }
+    pci_for_each_bus(PCI_HOST_BRIDGE(obj)->bus, add_bars_of_bus, &sum);
+    if (sum <= UINT64_MAX / 2) {
+        Q35_HOST_DEVICE(obj)->mch.pci_hole64_size =
+            MAX(Q35_HOST_DEVICE(obj)->mch.pci_hole64_size, 2 * sum);
+    }
+}
+
 void directboot_set_up_chipset(void)
 {
     CPUState *cs;
@@ -92,6 +127,7 @@ void directboot_set_up_chipset(void)
                                          write->len);
         }
     }
+    make_room_for_bars();
     CPU_FOREACH(cs) {
         set_memory_type(X86_CPU(cs));
     }

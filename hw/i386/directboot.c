@@ -179,6 +179,7 @@ static bool check_linux64(DirectBoot *boot, DirectbootKernel *kernel,
         error_setg(errp, "kernel command line of %" PRIu64 " bytes is longer "
                    "than the %u that kernel '%s' takes",
                    kernel->cmdline.size - 1, longest, name);
+        error_append_hint(errp, "Shorten -append.\n");
         return false;
     }
     return true;
