@@ -45,7 +45,7 @@ def disk(name, **options):
 def run_disk(page, where='', device='', extra=(), **options):
     """Run the guest that gives a disk private memory."""
     with disk('disk', **options) as drive:
-        run_guest('virtio', page, where=where, args=[
+        run_guest('disk', page, where=where, args=[
             *main_ram(GUEST_MEMFD, SIZE, **pages_of(page)), *drive, *extra,
             '-device', f'virtio-blk-pci,drive=disk{device}'])
 
