@@ -43,9 +43,9 @@ static bool refuse_off(const char *type, bool in_place, Error **errp)
     } else {
         error_setg(errp, REFUSES "KVM on this host has no private memory for "
                    "such a VM", type, "off");
-        error_append_hint(errp, "Its kernel was built without "
-                          "CONFIG_KVM_SW_PROTECTED_VM, or without support for "
-                          "the hardware that the VM needs.\n");
+        error_append_hint(errp, "Its kernel or its hardware lacks support for "
+                          "such VMs (CONFIG_KVM_SW_PROTECTED_VM for "
+                          "sw-protected-guest).\n");
     }
     return false;
 }
