@@ -45,6 +45,7 @@ struct SwProtectedGuest {
     ResettableState reset_state;
     Error *migration_blocker;
     bool was_reset;
+    bool reset_failed;
 };
 
 OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(SwProtectedGuest, sw_protected_guest,
@@ -141,10 +142,23 @@ static void give_up(SwProtectedGuest *guest)
     if (!guest->was_reset) {
         exit(1);
     }
+    guest->reset_failed = true;
     error_printf("The machine stops.  End what holds the guest's memory, then "
                  "use system_reset and cont.\n");
-    qemu_system_vmstop_request_prepare();
-    qemu_system_vmstop_request(RUN_STATE_INTERNAL_ERROR);
+}
+
+static bool sw_protected_can_run(ConfidentialGuestSupport *cgs, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (SW_PROTECTED_GUEST(cgs)->reset_failed) {
+        error_setg(errp, "the machine cannot run: its memory is not that of a "
+                   "machine that was reset");
+        error_append_hint(errp, "End what holds the guest's memory, then use "
+                          "system_reset.\n");
+        return false;
+    }
+    return true;
 }
 
 static bool convert(hwaddr start, hwaddr size, bool to_private)
@@ -305,6 +319,7 @@ static void sw_protected_reset_enter(Object *obj, ResetType type)
 {
     SwProtectedGuest *guest = SW_PROTECTED_GUEST(obj);
 
+    guest->reset_failed = false;
     /* Disks may still write to memory, which cannot become private so long. */
     bdrv_drain_all();
     if (guest->was_reset && machine_converts_in_place(current_machine) &&
@@ -321,8 +336,12 @@ static void sw_protected_reset_exit(Object *obj, ResetType type)
 {
     SwProtectedGuest *guest = SW_PROTECTED_GUEST(obj);
 
+    if (guest->reset_failed) {
+        return;
+    }
     if (!make_all_private()) {
         give_up(guest);
+        return;
     }
     if (guest->was_reset) {
         qemu_ram_foreach_block(preallocate_again, NULL);
@@ -358,6 +377,7 @@ static void sw_protected_guest_class_init(ObjectClass *oc, const void *data)
     ResettableClass *rc = RESETTABLE_CLASS(oc);
 
     klass->kvm_init = sw_protected_kvm_init;
+    klass->can_run = sw_protected_can_run;
     x86_klass->kvm_type = sw_protected_kvm_type;
     rc->get_state = sw_protected_get_reset_state;
     rc->phases.enter = sw_protected_reset_enter;
