@@ -540,6 +540,50 @@ int kvm_free_guest_memfds(void)
     return qemu_ram_foreach_block(free_block, NULL);
 }
 
+/* Of all memory at once: nobody minds to give up what it doesn't have. */
+static int begin_loading(RAMBlock *rb, void *opaque)
+{
+    if (rb->attributes) {
+        ram_block_attributes_notify_discard(rb->attributes, 0, rb->max_length);
+        rb->attributes->loading = true;
+    }
+    return 0;
+}
+
+void kvm_begin_loading(void)
+{
+    ram_block_attributes_lock();
+    qemu_ram_foreach_block(begin_loading, NULL);
+    ram_block_attributes_unlock();
+}
+
+static int end_loading(RAMBlock *rb, void *opaque)
+{
+    Piece piece = { .rb = rb, .size = rb->max_length };
+    int ret;
+
+    if (!rb->attributes || !rb->attributes->loading) {
+        return 0;
+    }
+    rb->attributes->loading = false;
+    find_changing(&piece, true);
+    ret = notify_populate(&piece);
+    free_changing(&piece);
+    if (ret) {
+        rb->attributes->failures++;
+        warn_report_once("devices cannot be given shared memory of '%s': %s",
+                         rb->idstr, strerror(-ret));
+    }
+    return 0;
+}
+
+void kvm_end_loading(void)
+{
+    ram_block_attributes_lock();
+    qemu_ram_foreach_block(end_loading, NULL);
+    ram_block_attributes_unlock();
+}
+
 bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
 {
     uint64_t done;
@@ -550,6 +594,7 @@ bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
     }
     if (!phase_check(PHASE_MACHINE_READY)) {
         ram_block_attributes_set(rb->attributes, 0, rb->max_length, true);
+        rb->attributes->loading = true;
         return true;
     }
     if (!ram_converts_in_place(rb)) {

@@ -395,15 +395,18 @@ static bool plan_and_lay(DirectBoot *boot, Error **errp)
 }
 
 /* Without parameters, firmware stops the guest. */
-static void directboot_reset(void *opaque)
+void directboot_load(void)
 {
     const DirectbootParams nothing = {};
     const DirectbootBlob none = { DIRECTBOOT_PARAMS, &nothing,
                                   sizeof(nothing) };
-    DirectBoot *boot = opaque;
-    bool first = !boot->ran;
+    DirectBoot *boot = machine_boot;
+    bool first = boot && !boot->ran;
     Error *err = NULL;
 
+    if (!boot) {
+        return;
+    }
     boot->ran = true;
     if (runstate_check(RUN_STATE_INMIGRATE)) {
         return;
@@ -417,6 +420,13 @@ static void directboot_reset(void *opaque)
         exit(1);
     }
     lay(&none, "no parameters");
+}
+
+static void directboot_reset(void *opaque)
+{
+    if (!machine_loads_images(current_machine)) {
+        directboot_load();
+    }
 }
 
 bool directboot_find_next(hwaddr addr, hwaddr *start, hwaddr *end)
@@ -478,5 +488,5 @@ void directboot_setup(X86MachineState *x86ms)
     boot->fw_cfg = x86ms->fw_cfg;
     boot->pieces = g_array_new(false, false, sizeof(Piece));
     machine_boot = boot;
-    qemu_register_reset_nosnapshotload(directboot_reset, boot);
+    qemu_register_reset_nosnapshotload(directboot_reset, NULL);
 }

@@ -83,7 +83,8 @@ bool kvm_can_convert_guest_memfd(void);
  * @errp: set on failure
  *
  * Memory that is there when the machine starts may have to be shared until
- * images are loaded to it.  Memory that is plugged later is private.
+ * images are loaded to it, that is, until kvm_end_loading().  Memory that is
+ * plugged later is private.
  *
  * Return: false with @errp set, or true.
  */
@@ -101,6 +102,23 @@ bool kvm_init_memory_state(RAMBlock *rb, Error **errp);
  * Return: 0, or a negative errno, reported.
  */
 int kvm_convert_all_in_place(bool to_private);
+
+/**
+ * kvm_begin_loading: take all memory from devices while images are loaded
+ *
+ * To what listens for it (VFIO), all memory is private from now on, whatever it
+ * is and becomes.
+ *
+ * Context: no vCPU runs.
+ */
+void kvm_begin_loading(void);
+
+/**
+ * kvm_end_loading: let devices have memory that is shared now, or later
+ *
+ * Context: as kvm_begin_loading(), or when what starts as shared is private.
+ */
+void kvm_end_loading(void);
 
 /**
  * kvm_free_guest_memfds: give back all memory in guest_memfds

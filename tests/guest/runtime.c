@@ -22,6 +22,8 @@ enum {
     HC_MAP_GPA_RANGE = 12, MAP_PRIVATE = 1 << 4,
     PCI_ADDRESS = 0xcf8, PCI_DATA = 0xcfc, PCI_COMMAND = 4, PCI_BAR0 = 0x10,
     PCI_USES_MEMORY = 2, PCI_MASTER = 4,
+    LPC = 31, LPC_POWER = 0x40, LPC_ACPI = 0x44, LPC_ACPI_ENABLED = 0x80,
+    POWER = 0x600, POWER_CONTROL = POWER + 4, SLEEP_S3 = 1 << 13 | 1 << 10,
     HOTPLUG = 0xa00, HOTPLUG_FLAGS = HOTPLUG + 0x14,
     INSERTED = 2, REMOVE = 4, EJECT = 8,
     WAKE = 0x20, SPURIOUS, NR_VECTORS,
@@ -405,6 +407,16 @@ void reset(unsigned int how)
     } else {
         asm volatile("lidt %0; ud2" : : "m"(no_handlers));
     }
+    for (;;) {
+        asm volatile("hlt");
+    }
+}
+
+void suspend(void)
+{
+    pci_write32(LPC, LPC_POWER, POWER);
+    pci_write8(LPC, LPC_ACPI, LPC_ACPI_ENABLED);
+    out16(POWER_CONTROL, SLEEP_S3);
     for (;;) {
         asm volatile("hlt");
     }

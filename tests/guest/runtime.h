@@ -100,6 +100,9 @@ enum { BY_CHIPSET, BY_KEYBOARD, BY_TRIPLE_FAULT, BY_WATCHDOG, BY_PANIC };
  */
 void reset(unsigned int how) __attribute__((noreturn));
 
+/* Sleeps, so that a wake-up starts the guest again (S3); on machine q35 */
+void suspend(void) __attribute__((noreturn));
+
 /* Registers of PCI devices on the first bus; function 0. */
 uint32_t pci_read32(unsigned int device, unsigned int reg);
 void pci_write32(unsigned int device, unsigned int reg, uint32_t value);

@@ -65,9 +65,17 @@ void directboot_check_multiboot(X86MachineState *x86ms);
  * @x86ms: the machine; it has its ACPI tables and memory map
  *
  * Images are laid at each reset, in its phase "hold", after all devices have
- * gone through it.  If what is to be booted cannot be, QEMU ends.
+ * gone through it; or when the confidential guest has it done.  If what is to
+ * be booted cannot be, QEMU ends.
  */
 void directboot_setup(X86MachineState *x86ms);
+
+/**
+ * directboot_load() - lay the images into guest memory, if it boots in place
+ *
+ * Context: devices have been reset, and memory can be written to.
+ */
+void directboot_load(void);
 
 /**
  * directboot_find_next() - find the pieces that were laid into guest memory

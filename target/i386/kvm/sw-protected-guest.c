@@ -9,7 +9,6 @@
 
 #include "qemu/osdep.h"
 #include <linux/kvm_para.h>
-#include "block/block-global-state.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/range.h"
@@ -30,7 +29,7 @@
 #include "system/kvm-guest-memfd.h"
 #include "system/ram-private.h"
 #include "system/reset.h"
-#include "system/runstate.h"
+#include "system/system.h"
 #include "../confidential-guest.h"
 #include "kvm_i386.h"
 #include "trace.h"
@@ -43,6 +42,7 @@ struct SwProtectedGuest {
     X86ConfidentialGuest parent_obj;
 
     ResettableState reset_state;
+    Notifier machine_done;
     Error *migration_blocker;
     bool was_reset;
     bool reset_failed;
@@ -110,6 +110,16 @@ static const VMStateDescription vmstate_sw_protected = {
     .unmigratable = 1,
 };
 
+/*
+ * After all buses: memory is emptied when devices were reset and, as the last
+ * of them, IOMMUs.
+ */
+static void sw_protected_machine_done(Notifier *notifier, void *data)
+{
+    qemu_register_resettable(OBJECT(container_of(notifier, SwProtectedGuest,
+                                                 machine_done)));
+}
+
 static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
 {
     SwProtectedGuest *guest = SW_PROTECTED_GUEST(cgs);
@@ -131,18 +141,18 @@ static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
     }
     vmstate_register(NULL, 0, &vmstate_sw_protected, guest);
     turn_off_paravirtual_features();
-    qemu_register_resettable(OBJECT(guest));
+    guest->machine_done.notify = sw_protected_machine_done;
+    qemu_add_machine_init_done_notifier(&guest->machine_done);
     cgs->ready = true;
     return 0;
 }
 
 /* At start-up without memory there is no guest; later on it stops. */
-static void give_up(SwProtectedGuest *guest)
+static void give_up(const SwProtectedGuest *guest)
 {
     if (!guest->was_reset) {
         exit(1);
     }
-    guest->reset_failed = true;
     error_printf("The machine stops.  End what holds the guest's memory, then "
                  "use system_reset and cont.\n");
 }
@@ -306,29 +316,41 @@ static int preallocate_again(RAMBlock *rb, void *opaque)
     return 0;
 }
 
-/*
- * What a guest had in its memory is not for the host, nor for the next guest.
- * Devices lose what they can reach before it is freed.
- */
-static bool forget_all(void)
+/* What a guest had in memory is not for the host, nor for the next guest. */
+static bool forget_all(SwProtectedGuest *guest)
 {
-    return make_all_private() && !kvm_free_guest_memfds();
+    return !guest->was_reset || !machine_converts_in_place(current_machine) ||
+           !kvm_free_guest_memfds();
 }
 
-static void sw_protected_reset_enter(Object *obj, ResetType type)
+static bool renew_memory(SwProtectedGuest *guest)
 {
-    SwProtectedGuest *guest = SW_PROTECTED_GUEST(obj);
-
-    guest->reset_failed = false;
-    /* Disks may still write to memory, which cannot become private so long. */
-    bdrv_drain_all();
-    if (guest->was_reset && machine_converts_in_place(current_machine) &&
-        !forget_all()) {
-        give_up(guest);
-        return;
+    if (!forget_all(guest) || !make_all_shared()) {
+        return false;
     }
-    if (!make_all_shared()) {
-        give_up(guest);
+    rom_load_all();
+    directboot_load();
+    if (!make_all_private()) {
+        return false;
+    }
+    kvm_end_loading();
+    return true;
+}
+
+/*
+ * A guest that wakes up goes on with the memory that it has.  What was saved of
+ * a machine would follow the reset.
+ */
+static bool keeps_memory(ResetType type)
+{
+    return type == RESET_TYPE_WAKEUP || type == RESET_TYPE_SNAPSHOT_LOAD;
+}
+
+/* Assigned devices, which have been reset, lose memory before IOMMUs do. */
+static void sw_protected_reset_hold(Object *obj, ResetType type)
+{
+    if (!keeps_memory(type)) {
+        kvm_begin_loading();
     }
 }
 
@@ -336,10 +358,15 @@ static void sw_protected_reset_exit(Object *obj, ResetType type)
 {
     SwProtectedGuest *guest = SW_PROTECTED_GUEST(obj);
 
-    if (guest->reset_failed) {
+    if (type == RESET_TYPE_SNAPSHOT_LOAD) {
+        /* Nothing follows: such a machine is not saved. */
+        guest->reset_failed = true;
+    }
+    if (keeps_memory(type)) {
         return;
     }
-    if (!make_all_private()) {
+    guest->reset_failed = !renew_memory(guest);
+    if (guest->reset_failed) {
         give_up(guest);
         return;
     }
@@ -363,6 +390,7 @@ static void sw_protected_guest_init(Object *obj)
     cgs->converts_by_request_only = true;
     cgs->flash_is_rom = true;
     cgs->direct_boot = true;
+    cgs->loads_images = true;
 }
 
 static void sw_protected_guest_finalize(Object *obj)
@@ -380,6 +408,6 @@ static void sw_protected_guest_class_init(ObjectClass *oc, const void *data)
     klass->can_run = sw_protected_can_run;
     x86_klass->kvm_type = sw_protected_kvm_type;
     rc->get_state = sw_protected_get_reset_state;
-    rc->phases.enter = sw_protected_reset_enter;
+    rc->phases.hold = sw_protected_reset_hold;
     rc->phases.exit = sw_protected_reset_exit;
 }

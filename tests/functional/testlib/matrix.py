@@ -221,6 +221,26 @@ def run_resets(page, cpus, resets=RESETS, where='', **options):
             expect_no_growth(each.used)
 
 
+class SleepingGuest(BareGuest):
+    """A guest that sleeps until it is woken."""
+
+    def answer(self, question):
+        """Wake the guest."""
+        super().answer(question)
+        if question == 'sleep':
+            self.await_event('SUSPEND')
+            self.cmd('system_wakeup')
+
+
+def run_asleep():
+    """Sleep is no reset: memory is what it was."""
+    with check(f'a guest sleeps and wakes up, {mode()}'):
+        with SleepingGuest('asleep', *main_ram(GUEST_MEMFD, 64),
+                           *image()) as each:
+            each.run()
+            expect(each.answers > 1, True)
+
+
 def run_chipset(page):
     """Run the guest that moves devices, small ones too, over its memory."""
     memory = main_ram(GUEST_MEMFD, size_for(page), **pages_of(page))
