@@ -540,6 +540,49 @@ int kvm_free_guest_memfds(void)
     return qemu_ram_foreach_block(free_block, NULL);
 }
 
+static void forget_shared_side(RAMBlock *rb)
+{
+    if (!ram_block_discard_range(rb, 0, rb->max_length)) {
+        ram_block_attributes_lock();
+        ram_block_attributes_set(rb->attributes, 0, rb->max_length, false);
+        ram_block_attributes_unlock();
+    }
+}
+
+void kvm_forget_memory(MemoryRegion *mr)
+{
+    bool to_private = true;
+
+    if (!memory_region_has_guest_memfd(mr) || free_block(mr->ram_block, NULL)) {
+        return;
+    }
+    if (ram_converts_in_place(mr->ram_block)) {
+        convert_block(mr->ram_block, &to_private);
+    } else {
+        forget_shared_side(mr->ram_block);
+    }
+}
+
+bool kvm_can_plug_memory(MemoryRegion *mr, Error **errp)
+{
+    ERRP_GUARD();
+    RamBlockAttributes *attr;
+
+    if (!memory_region_has_guest_memfd(mr)) {
+        return true;
+    }
+    attr = mr->ram_block->attributes;
+    if (attr->loading ||
+        find_first_bit(attr->bitmap, attr->bitmap_size) >= attr->bitmap_size) {
+        return true;
+    }
+    error_setg(errp, "memory '%s' cannot be plugged: it could not be emptied "
+               "when it was unplugged", mr->ram_block->idstr);
+    error_append_hint(errp, "End what holds it, then use system_reset, or "
+                      "take another memory backend.\n");
+    return false;
+}
+
 /* Of all memory at once: nobody minds to give up what it doesn't have. */
 static int begin_loading(RAMBlock *rb, void *opaque)
 {

@@ -20,6 +20,15 @@ bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
     g_assert_not_reached();
 }
 
+void kvm_forget_memory(MemoryRegion *mr)
+{
+}
+
+bool kvm_can_plug_memory(MemoryRegion *mr, Error **errp)
+{
+    return true;
+}
+
 void ram_private_init(void)
 {
 }

@@ -134,6 +134,27 @@ void kvm_end_loading(void);
 int kvm_free_guest_memfds(void);
 
 /**
+ * kvm_forget_memory: make memory that was unplugged private and empty
+ * @mr: region of any kind, which is mapped nowhere
+ *
+ * A failure is reported, and kvm_can_plug_memory() tells of it.
+ *
+ * Context: BQL.
+ */
+void kvm_forget_memory(MemoryRegion *mr);
+
+/**
+ * kvm_can_plug_memory: check whether memory is as new
+ * @mr: region of any kind
+ * @errp: set if it is not
+ *
+ * Context: BQL.
+ *
+ * Return: false with @errp set, or true.
+ */
+bool kvm_can_plug_memory(MemoryRegion *mr, Error **errp);
+
+/**
  * kvm_handle_memory_fault: deal with KVM_EXIT_MEMORY_FAULT
  * @start: guest-physical address
  * @size: in bytes

@@ -4,6 +4,7 @@ SPDX-License-Identifier: GPL-2.0-or-later
 """
 
 import functools
+import os
 import tempfile
 from itertools import accumulate, product
 from pathlib import Path
@@ -154,6 +155,56 @@ def run_plugged():
         vm.cmd('device_add', driver='pc-dimm', memdev='reset')
         for name in 'old', 'new', 'reset':
             expect_private(vm, name)
+
+
+class PluggingGuest(BareGuest):
+    """A guest that has memory plugged, unplugged, and plugged again."""
+
+    def plug(self):
+        """Plug the memory, which is private however it was left."""
+        if self.answers:
+            self.await_event('DEVICE_DELETED',
+                             lambda data: data.get('device') == 'dimm')
+            expect_private(self, 'more')
+        self.cmd('device_add', driver='pc-dimm', id='dimm', memdev='more')
+        expect_private(self, 'more')
+
+    def fill(self, start, end):
+        """Write to memory that is shared."""
+        memory = os.open(f'/proc/{self.pid}/mem', os.O_WRONLY)
+        for gpa, size, host in self.parts(start, end):
+            os.pwrite(memory, gpa.to_bytes(8, 'little'), host + size - 8)
+        os.close(memory)
+
+    def empty(self, start, end):
+        """Nothing is left of that."""
+        expect({*self.read_words(
+            host + size - 8
+            for _, size, host in self.parts(start, end))}, {0})
+
+    def answer(self, question):
+        """Do what a guest asks for."""
+        what, *numbers = question.split()
+        if what == 'unplug':
+            self.cmd('device_del', id='dimm')
+        elif what in ('plug', 'fill', 'empty'):
+            getattr(self, what)(*(int(each, 16) for each in numbers))
+        else:
+            super().answer(question)
+            return
+        self.agree()
+
+
+def run_replugged(page):
+    """Memory that is plugged again is private and empty."""
+    with check(f'memory that is plugged again, {mode()}, pages of {page}'):
+        memory = main_ram(GUEST_MEMFD, 64, **pages_of(page))
+        with PluggingGuest('replugged', *memory, '-m',
+                           '64M,slots=1,maxmem=1G',
+                           *backend(GUEST_MEMFD, 'more', 16,
+                                    **pages_of(page))) as each:
+            each.run()
+            expect(each.answers, 6)
 
 
 class StuckGuest(BareGuest):
