@@ -7,10 +7,12 @@ import ctypes
 import mmap
 import os
 import re
+import signal
 from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PIDFD_GETFD = 438
+MADV_HWPOISON = 100
 PAGE = mmap.PAGESIZE
 
 
@@ -47,23 +49,42 @@ def find_descriptor(pid, inode):
     raise LookupError(f'process {pid} has no file with inode {inode}')
 
 
+def map_page(pid, address):
+    """Map a page of a guest_memfd that a process has at an address."""
+    inode, offset = find_file(pid, address)
+    process = os.pidfd_open(pid)
+    file = called(LIBC.syscall(PIDFD_GETFD, process,
+                               find_descriptor(pid, inode), 0))
+    memory = mmap.mmap(file, PAGE, offset=offset)
+    os.close(file)
+    os.close(process)
+    return memory
+
+
+def spoil(pid, address):
+    """Let the kernel believe that such a page is bad."""
+    child = os.fork()
+    if not child:
+        # The kernel ends who has it mapped, but for QEMU, which asked not to.
+        memory = map_page(pid, address)
+        memory.madvise(MADV_HWPOISON)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    if os.WTERMSIG(status) != signal.SIGBUS:
+        raise AssertionError(f'the page is not bad: {status:#x}')
+
+
 class Pin:
     """A page of a guest_memfd that waits in a pipe to be read."""
 
     def __init__(self, pid, address):
-        inode, offset = find_file(pid, address)
-        process = os.pidfd_open(pid)
-        file = called(LIBC.syscall(PIDFD_GETFD, process,
-                                   find_descriptor(pid, inode), 0))
-        memory = mmap.mmap(file, PAGE, offset=offset)
+        memory = map_page(pid, address)
         self.pipe = os.pipe()
         view = ctypes.c_char.from_buffer(memory)
         vector = IoVector(ctypes.addressof(view), PAGE)
         called(LIBC.vmsplice(self.pipe[1], ctypes.byref(vector), 1, 0))
         del view
         memory.close()
-        os.close(file)
-        os.close(process)
 
     def release(self):
         """Let go of the page."""
