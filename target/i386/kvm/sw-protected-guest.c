@@ -31,6 +31,7 @@
 #include "system/reset.h"
 #include "system/system.h"
 #include "../confidential-guest.h"
+#include "../host-cpu.h"
 #include "kvm_i386.h"
 #include "trace.h"
 
@@ -79,6 +80,27 @@ static void turn_off_paravirtual_features(void)
     for (int i = 0; i < ARRAY_SIZE(paravirtual_features); i++) {
         object_register_sugar_prop(TYPE_X86_CPU, paravirtual_features[i], "off",
                                    false);
+    }
+}
+
+/*
+ * KVM emulates accesses to devices.  Where the processor doesn't tell it the
+ * instruction, it reads that through QEMU's mapping, as if it were shared.
+ */
+static void warn_of_private_code(void)
+{
+    const uint32_t needed = CPUID_SVM_NRIPSAVE | CPUID_SVM_DECODEASSIST;
+    uint32_t edx = 0;
+
+    if (!is_host_cpu_intel()) {
+        host_cpuid(0x8000000a, 0, NULL, NULL, NULL, &edx);
+    }
+    if ((edx & needed) != needed) {
+        warn_report("this processor does not decode instructions for KVM: "
+                    "private code of a " TYPE_SW_PROTECTED_GUEST " cannot "
+                    "access devices by memory");
+        error_printf("It can on processors of AMD with the flags decodeassists "
+                     "and nrip_save in /proc/cpuinfo.\n");
     }
 }
 
@@ -141,6 +163,7 @@ static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
     }
     vmstate_register(NULL, 0, &vmstate_sw_protected, guest);
     turn_off_paravirtual_features();
+    warn_of_private_code();
     guest->machine_done.notify = sw_protected_machine_done;
     qemu_add_machine_init_done_notifier(&guest->machine_done);
     cgs->ready = true;
