@@ -15,7 +15,7 @@
 #include "qemu/thread-context.h"
 #include "hw/boards.h"
 #include "system/host-meminfo.h"
-#include "system/hostmem.h"
+#include "system/hostmem-private.h"
 #include "system/kvm-guest-memfd.h"
 #include "system/kvm.h"
 #include "trace.h"
@@ -23,8 +23,6 @@
 #ifdef CONFIG_NUMA
 #include <numa.h>
 #endif
-
-#define TYPE_MEMORY_BACKEND_GUEST_MEMFD "memory-backend-guest-memfd"
 
 OBJECT_DECLARE_SIMPLE_TYPE(HostMemoryBackendGuestMemfd,
                            MEMORY_BACKEND_GUEST_MEMFD)
@@ -295,7 +293,6 @@ static uint32_t ram_flags(HostMemoryBackend *backend)
 {
     return RAM_SHARED |
            (has_two_backings(backend) ? 0 : RAM_FD_IS_GUEST_MEMFD) |
-           (backend->guest_memfd ? RAM_GUEST_MEMFD : 0) |
            (backend->reserve ? 0 : RAM_NORESERVE);
 }
 

@@ -518,16 +518,30 @@ int kvm_convert_all_in_place(bool to_private)
     return qemu_ram_foreach_block(convert_block, &to_private);
 }
 
-static int free_block(RAMBlock *rb, void *opaque)
+/* Tries as long as convert() does. */
+static int be_patient(int (*action)(RAMBlock *rb), RAMBlock *rb)
+{
+    int ret = action(rb);
+
+    for (int tries = 1; ret == -EAGAIN && tries <= MAX_TRIES; tries++) {
+        g_usleep(FIRST_DELAY_US << tries);
+        ret = action(rb);
+    }
+    return ret;
+}
+
+/* ram_block_discard_guest_memfd_range() would report each try */
+static int punch(RAMBlock *rb)
 {
     const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    int ret = rb->attributes ? -EAGAIN : 0;
 
-    /* ram_block_discard_guest_memfd_range() would report each try */
-    for (int tries = 0; ret == -EAGAIN && tries <= MAX_TRIES; tries++) {
-        g_usleep(tries ? FIRST_DELAY_US << tries : 0);
-        ret = fallocate(rb->guest_memfd, mode, 0, rb->max_length) ? -errno : 0;
-    }
+    return fallocate(rb->guest_memfd, mode, 0, rb->max_length) ? -errno : 0;
+}
+
+static int free_block(RAMBlock *rb, void *opaque)
+{
+    int ret = rb->attributes ? be_patient(punch, rb) : 0;
+
     if (ret) {
         error_report("memory '%s' cannot be freed: %s", rb->idstr,
                      strerror(-ret));
@@ -540,47 +554,14 @@ int kvm_free_guest_memfds(void)
     return qemu_ram_foreach_block(free_block, NULL);
 }
 
-static void forget_shared_side(RAMBlock *rb)
+int kvm_forget_memory(RAMBlock *rb)
 {
-    if (!ram_block_discard_range(rb, 0, rb->max_length)) {
-        ram_block_attributes_lock();
-        ram_block_attributes_set(rb->attributes, 0, rb->max_length, false);
-        ram_block_attributes_unlock();
-    }
-}
+    bool to_private = false;
 
-void kvm_forget_memory(MemoryRegion *mr)
-{
-    bool to_private = true;
-
-    if (!memory_region_has_guest_memfd(mr) || free_block(mr->ram_block, NULL)) {
-        return;
-    }
-    if (ram_converts_in_place(mr->ram_block)) {
-        convert_block(mr->ram_block, &to_private);
-    } else {
-        forget_shared_side(mr->ram_block);
-    }
-}
-
-bool kvm_can_plug_memory(MemoryRegion *mr, Error **errp)
-{
-    ERRP_GUARD();
-    RamBlockAttributes *attr;
-
-    if (!memory_region_has_guest_memfd(mr)) {
-        return true;
-    }
-    attr = mr->ram_block->attributes;
-    if (attr->loading ||
-        find_first_bit(attr->bitmap, attr->bitmap_size) >= attr->bitmap_size) {
-        return true;
-    }
-    error_setg(errp, "memory '%s' cannot be plugged: it could not be emptied "
-               "when it was unplugged", mr->ram_block->idstr);
-    error_append_hint(errp, "End what holds it, then use system_reset, or "
-                      "take another memory backend.\n");
-    return false;
+    return free_block(rb, NULL) ?:
+           ram_converts_in_place(rb) ? convert_block(rb, &to_private)
+                                     : ram_block_discard_range(rb, 0,
+                                                               rb->max_length);
 }
 
 /* Of all memory at once: nobody minds to give up what it doesn't have. */
@@ -627,9 +608,22 @@ void kvm_end_loading(void)
     ram_block_attributes_unlock();
 }
 
-bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
+static int make_private(RAMBlock *rb)
 {
     uint64_t done;
+    int ret = kvm_guest_memfd_convert(rb->guest_memfd, rb->page_size, 0,
+                                      rb->max_length, true, &done);
+
+    /* Huge pages are converted one by one. */
+    if (ret && done) {
+        kvm_guest_memfd_convert(rb->guest_memfd, rb->page_size, 0, done, false,
+                                &done);
+    }
+    return ret;
+}
+
+bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
+{
     int ret;
 
     if (!current_machine->cgs->starts_shared) {
@@ -643,8 +637,7 @@ bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
     if (!ram_converts_in_place(rb)) {
         return true;
     }
-    ret = kvm_guest_memfd_convert(rb->guest_memfd, rb->page_size, 0,
-                                  rb->max_length, true, &done);
+    ret = be_patient(make_private, rb);
     if (ret) {
         error_setg_errno(errp, -ret, "cannot make memory '%s' private",
                          memory_region_name(rb->mr));

@@ -63,14 +63,19 @@ void ram_private_init(void)
 /* Cuts @size where the memory is no longer what its first page is. */
 static bool is_private(RAMBlock *rb, uint64_t offset, hwaddr *size)
 {
+    /* It is removed when RAM is unplugged, and freed after a grace period. */
+    RamBlockAttributes *attr = qatomic_read(&rb->attributes);
     const size_t page = qemu_real_host_page_size();
-    const unsigned long *shared = rb->attributes->bitmap;
     unsigned long first = offset / page;
     unsigned long end = DIV_ROUND_UP(offset + *size, page);
-    bool private = !test_bit(first, shared);
+    bool private;
 
-    end = private ? find_next_bit(shared, end, first)
-                  : find_next_zero_bit(shared, end, first);
+    if (!attr) {
+        return false;
+    }
+    private = !test_bit(first, attr->bitmap);
+    end = private ? find_next_bit(attr->bitmap, end, first)
+                  : find_next_zero_bit(attr->bitmap, end, first);
     *size = MIN(*size, end * page - offset);
     return private;
 }

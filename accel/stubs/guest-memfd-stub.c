@@ -15,18 +15,14 @@ int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
     g_assert_not_reached();
 }
 
-bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
+int kvm_forget_memory(RAMBlock *rb)
 {
     g_assert_not_reached();
 }
 
-void kvm_forget_memory(MemoryRegion *mr)
+bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
 {
-}
-
-bool kvm_can_plug_memory(MemoryRegion *mr, Error **errp)
-{
-    return true;
+    g_assert_not_reached();
 }
 
 void ram_private_init(void)

@@ -134,25 +134,16 @@ void kvm_end_loading(void);
 int kvm_free_guest_memfds(void);
 
 /**
- * kvm_forget_memory: make memory that was unplugged private and empty
- * @mr: region of any kind, which is mapped nowhere
+ * kvm_forget_memory: make memory shared and empty
+ * @rb: RAMBlock with private memory
  *
- * A failure is reported, and kvm_can_plug_memory() tells of it.
+ * Both sides are freed, as kvm_free_guest_memfds() does it.
  *
- * Context: BQL.
+ * Context: BQL; the memory is not mapped.
+ *
+ * Return: 0, or a negative errno, reported.
  */
-void kvm_forget_memory(MemoryRegion *mr);
-
-/**
- * kvm_can_plug_memory: check whether memory is as new
- * @mr: region of any kind
- * @errp: set if it is not
- *
- * Context: BQL.
- *
- * Return: false with @errp set, or true.
- */
-bool kvm_can_plug_memory(MemoryRegion *mr, Error **errp);
+int kvm_forget_memory(RAMBlock *rb);
 
 /**
  * kvm_handle_memory_fault: deal with KVM_EXIT_MEMORY_FAULT

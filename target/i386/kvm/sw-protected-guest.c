@@ -274,27 +274,10 @@ static bool make_private_by_address(void)
     return true;
 }
 
-/* Of what may be plugged later KVM has no attributes yet. */
-static int mark_unplugged_private(RAMBlock *rb, void *opaque)
-{
-    if (rb->attributes && !memory_region_is_mapped(rb->mr)) {
-        ram_block_attributes_set(rb->attributes, 0, rb->max_length, false);
-    }
-    return 0;
-}
-
-static bool make_private_with_two_backings(void)
-{
-    ram_block_attributes_lock();
-    qemu_ram_foreach_block(mark_unplugged_private, NULL);
-    ram_block_attributes_unlock();
-    return make_private_by_address();
-}
-
 static bool make_all_private(void)
 {
     return machine_converts_in_place(current_machine)
-        ? !kvm_convert_all_in_place(true) : make_private_with_two_backings();
+        ? !kvm_convert_all_in_place(true) : make_private_by_address();
 }
 
 static int mark_shared(RAMBlock *rb, void *opaque)

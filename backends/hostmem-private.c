@@ -1,0 +1,67 @@
+/*
+ * Memory backends whose memory can be private
+ *
+ * Only what is RAM of the guest can be private, and only as long as it is.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "hw/boards.h"
+#include "system/hostmem-private.h"
+#include "system/kvm-guest-memfd.h"
+#include "system/ramblock.h"
+
+/* With two backings, what becomes private is discarded on the shared side. */
+static bool check_content(HostMemoryBackend *backend, Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree char *path = NULL;
+
+    if (!backend->is_kept || machine_converts_in_place(current_machine)) {
+        return true;
+    }
+    path = object_property_get_str(OBJECT(backend), "mem-path", &error_abort);
+    error_setg(errp, "memory '%s' cannot become private: file '%s' would lose "
+               "what is in it", memory_region_name(&backend->mr), path);
+    error_append_hint(errp, "Use memory-backend-guest-memfd or "
+                      "memory-backend-memfd for the guest's RAM.  A file can "
+                      "be the memory of an nvdimm or a virtio-pmem-pci.\n");
+    return false;
+}
+
+bool host_memory_backend_become_private(HostMemoryBackend *backend,
+                                        Error **errp)
+{
+    if (!backend->guest_memfd) {
+        return true;
+    }
+    return check_content(backend, errp) &&
+           ram_block_add_guest_memfd(backend->mr.ram_block, errp);
+}
+
+static void preallocate_again(HostMemoryBackend *backend)
+{
+    Error *err = NULL;
+
+    if (backend->prealloc &&
+        !MEMORY_BACKEND_GET_CLASS(backend)->prealloc(backend, false, &err)) {
+        warn_report_err(err);
+    }
+}
+
+bool host_memory_backend_end_private(HostMemoryBackend *backend)
+{
+    if (!memory_region_has_guest_memfd(&backend->mr)) {
+        return true;
+    }
+    if (kvm_forget_memory(backend->mr.ram_block)) {
+        error_printf("It can be neither used again nor deleted.\n");
+        return false;
+    }
+    ram_block_remove_guest_memfd(backend->mr.ram_block);
+    preallocate_again(backend);
+    return true;
+}

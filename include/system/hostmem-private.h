@@ -1,0 +1,43 @@
+/*
+ * Memory backends whose memory can be private
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef SYSTEM_HOSTMEM_PRIVATE_H
+#define SYSTEM_HOSTMEM_PRIVATE_H
+
+#include "system/hostmem.h"
+
+/* hostmem-guest-memfd.c */
+#define TYPE_MEMORY_BACKEND_GUEST_MEMFD "memory-backend-guest-memfd"
+
+/**
+ * host_memory_backend_become_private: make a backend RAM of the guest
+ * @backend: memory backend that nothing uses
+ * @errp: set if the guest's RAM can be private, but not that of @backend
+ *
+ * Memory that no one calls this for, as that of devices which host and guest
+ * share, stays shared for good.  What someone keeps, as the content of a file
+ * with a name, is refused: conversion would empty it.
+ *
+ * Context: BQL; before the memory is mapped.
+ *
+ * Return: false with @errp set, or true.
+ */
+bool host_memory_backend_become_private(HostMemoryBackend *backend,
+                                        Error **errp);
+
+/**
+ * host_memory_backend_end_private: end being RAM of the guest
+ * @backend: memory backend that is not mapped any more
+ *
+ * The memory is shared and empty then, for whoever uses it next.
+ *
+ * Context: BQL.
+ *
+ * Return: whether it can be used again; if not, the reason is reported.
+ */
+bool host_memory_backend_end_private(HostMemoryBackend *backend);
+
+#endif
