@@ -121,6 +121,23 @@ static void test_capabilities(void)
     vm_destroy(&vm);
 }
 
+/* So programs that are given the file find out how much they can map. */
+static void test_seek(void)
+{
+    struct mem mem;
+    struct vm vm;
+
+    vm_create(&vm, VM_TYPE_SW_PROTECTED, 0);
+    mem_create(&mem, &vm, 4, FLAG_INIT_SHARED);
+    check(lseek(mem.fd, 0, SEEK_END) == 4 * PAGE);
+    check(lseek(mem.fd, 0, SEEK_SET) == 0);
+    check(lseek(mem.fd, 0, SEEK_HOLE) == 4 * PAGE);
+    check(lseek(mem.fd, 4 * PAGE, SEEK_DATA) < 0 && errno == ENXIO);
+    check(read(mem.fd, &vm, 1) < 0 && errno == EINVAL);
+    mem_destroy(&mem);
+    vm_destroy(&vm);
+}
+
 static void test_arguments(void)
 {
     struct attributes2 good = {
@@ -1116,6 +1133,7 @@ static void test_cycles(void)
 
 static const struct test tests_on[] = {
     { "capabilities", test_capabilities },
+    { "seek", test_seek },
     { "arguments", test_arguments },
     { "init-private", test_init_private },
     { "init-shared", test_init_shared },

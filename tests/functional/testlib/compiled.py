@@ -33,8 +33,10 @@ VARIANTS = [('implicit', '-DLOST=1'), ('implicit', '-DCONVERTS=0'),
             ('reset', '-DRESETS=5'), ('reset', '-DRESETS=10'),
             ('reset', '-DRESETS=50'),
             ('reset', '-DRESETS=2', '-DHOW=BY_PANIC'),
-            ('reset', '-DRESETS=3', '-DHOW=BY_WATCHDOG'), ('stress', '-DCONVERSIONS=4000'),
-            ('stress', '-DCONVERSIONS=100000'), ('walked', '-DREFUSED')]
+            ('reset', '-DRESETS=3', '-DHOW=BY_WATCHDOG'),
+            ('stress', '-DCONVERSIONS=4000'),
+            ('stress', '-DCONVERSIONS=100000'), ('virtio', '-DNET=1'),
+            ('walked', '-DREFUSED')]
 PROGRAMS = {
     'emulator': ('emulator', 'emulator-guest', 'tap', 'vm'),
     'gmem-conversion': ('gmem-conversion', 'memory', 'pin', 'tap', 'vm'),
