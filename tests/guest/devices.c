@@ -20,21 +20,6 @@
 
 enum { SEED = 0x51, SHARED_SEED = 0x52, FRAME = 1024 };
 
-static volatile uint8_t *reg8(uint64_t base, unsigned int reg)
-{
-    return (volatile uint8_t *)(base + reg);
-}
-
-static volatile uint16_t *reg16(uint64_t base, unsigned int reg)
-{
-    return (volatile uint16_t *)(base + reg);
-}
-
-static volatile uint32_t *reg32(uint64_t base, unsigned int reg)
-{
-    return (volatile uint32_t *)(base + reg);
-}
-
 static void fill(uint64_t gpa, uint64_t size, uint64_t seed)
 {
     for (uint64_t at = 0; at < size; at += 8) {
@@ -81,6 +66,7 @@ static void edu(uint64_t base, uint64_t gpa, uint64_t size, bool to_memory)
     *word(base + COUNT) = size;
     *reg32(base, COMMAND) = RUN | (to_memory ? TO_MEMORY : 0);
     while (*reg32(base, COMMAND) & RUN) {
+        asm volatile("pause");
     }
 }
 
@@ -115,8 +101,8 @@ static void try_edu(void)
 }
 
 struct descriptor {
-    volatile uint32_t command, vlan;
-    volatile uint64_t gpa;
+    volatile uint32_t command, vlan;    /* the device reads and writes it */
+    volatile uint64_t gpa;              /* likewise */
 };
 
 /* In its C+ mode, with what it sends looped back to it. */
@@ -151,8 +137,8 @@ static void try_rtl8139(void)
 }
 
 struct request {
-    volatile uint32_t control, size;
-    volatile uint64_t gpa;
+    volatile uint32_t control, size;    /* QEMU reads and writes it */
+    volatile uint64_t gpa;              /* likewise */
 };
 
 static uint32_t fw_cfg_read(uint64_t at, uint64_t gpa)

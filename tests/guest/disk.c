@@ -31,44 +31,24 @@ enum {
 };
 
 struct descriptor {
-    volatile uint64_t gpa;
-    volatile uint32_t size;
-    volatile uint16_t flags, next;
+    volatile uint64_t gpa;              /* the device reads it */
+    volatile uint32_t size;             /* likewise */
+    volatile uint16_t flags, next;      /* likewise */
 };
 
 struct request {
-    volatile uint32_t type, reserved;
-    volatile uint64_t sector;
-    volatile uint64_t status;
+    volatile uint32_t type, reserved;   /* the device reads it */
+    volatile uint64_t sector;           /* likewise */
+    volatile uint64_t status;           /* the device writes it */
 };
 
 static uint64_t common, notify;
 static uint16_t submitted;
 
-static void put8(unsigned int at, uint8_t value)
-{
-    *(volatile uint8_t *)(common + at) = value;
-}
-
-static void put16(unsigned int at, uint16_t value)
-{
-    *(volatile uint16_t *)(common + at) = value;
-}
-
-static void put32(unsigned int at, uint32_t value)
-{
-    *(volatile uint32_t *)(common + at) = value;
-}
-
 static void put64(unsigned int at, uint64_t value)
 {
-    put32(at, value);
-    put32(at + 4, value >> 32);
-}
-
-static volatile uint16_t *half(uint64_t gpa)
-{
-    return (volatile uint16_t *)gpa;
+    *reg32(common, at) = value;
+    *reg32(common, at + 4) = value >> 32;
 }
 
 static void find_structures(unsigned int device, uint64_t base)
@@ -89,17 +69,17 @@ static void find_structures(unsigned int device, uint64_t base)
 
 static void start_device(void)
 {
-    put8(STATUS, 0);
-    put8(STATUS, ACKNOWLEDGE | DRIVER);
-    put32(FEATURES_SELECT, 1);
-    put32(FEATURES, VERSION_1 | ACCESS_PLATFORM);
-    put8(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK);
-    put16(QUEUE_SIZE_AT, QUEUE_SIZE);
+    *reg8(common, STATUS) = 0;
+    *reg8(common, STATUS) = ACKNOWLEDGE | DRIVER;
+    *reg32(common, FEATURES_SELECT) = 1;
+    *reg32(common, FEATURES) = VERSION_1 | ACCESS_PLATFORM;
+    *reg8(common, STATUS) = ACKNOWLEDGE | DRIVER | FEATURES_OK;
+    *reg16(common, QUEUE_SIZE_AT) = QUEUE_SIZE;
     put64(QUEUE_DESC, RING);
     put64(QUEUE_DRIVER, AVAILABLE);
     put64(QUEUE_DEVICE, USED);
-    put16(QUEUE_ENABLE, 1);
-    put8(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+    *reg16(common, QUEUE_ENABLE) = 1;
+    *reg8(common, STATUS) = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK;
     submitted = 0;
     for (uint64_t at = RING; at < REQUESTS + PAGE; at += 8) {
         *word(at) = 0;
@@ -108,7 +88,7 @@ static void start_device(void)
 
 static void tell_device(void)
 {
-    *half(notify) = 0;
+    *reg16(notify, 0) = 0;
 }
 
 /* Has room for two at a time. */
@@ -123,16 +103,16 @@ static struct request *submit(bool out, uint64_t sector, uint64_t gpa)
     first[1] = (struct descriptor){ gpa, SECTOR, NEXT | (out ? 0 : WRITES),
                                     3 * slot + 2 };
     first[2] = (struct descriptor){ (uint64_t)&request->status, 1, WRITES, 0 };
-    *half(AVAILABLE + 4 + 2 * (submitted % QUEUE_SIZE)) = 3 * slot;
+    *reg16(AVAILABLE, 4 + 2 * (submitted % QUEUE_SIZE)) = 3 * slot;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    *half(AVAILABLE + 2) = ++submitted;
+    *reg16(AVAILABLE, 2) = ++submitted;
     return request;
 }
 
 static uint8_t await(struct request *request)
 {
     tell_device();
-    while (*half(USED + 2) != submitted) {
+    while (*reg16(USED, 2) != submitted) {
         asm volatile("pause");
     }
     return request->status;

@@ -143,6 +143,24 @@ static inline volatile uint64_t *word(uint64_t gpa)
     return (volatile uint64_t *)gpa; /* likewise */
 }
 
+/* Registers of devices, and what else devices read and write */
+static inline volatile uint8_t *reg8(uint64_t base, unsigned int at)
+{
+    return (volatile uint8_t *)(base + at); /* see above */
+}
+
+/* likewise */
+static inline volatile uint16_t *reg16(uint64_t base, unsigned int at)
+{
+    return (volatile uint16_t *)(base + at); /* likewise */
+}
+
+/* likewise */
+static inline volatile uint32_t *reg32(uint64_t base, unsigned int at)
+{
+    return (volatile uint32_t *)(base + at); /* likewise */
+}
+
 static inline void write_pages(uint64_t gpa, uint64_t end, uint64_t seed)
 {
     for (; gpa < end; gpa += PAGE) {

@@ -20,7 +20,8 @@ static void *read_words(void *arg)
     uint64_t word;
 
     while (read(fd, &word, sizeof(word)) == sizeof(word)) {
-        word = *(volatile uint64_t *)(uintptr_t)word;
+        /* the address is one of QEMU's */
+        word = *(volatile uint64_t *)(uintptr_t)word; /* see above */
         if (write(fd, &word, sizeof(word)) != sizeof(word)) {
             break;
         }
