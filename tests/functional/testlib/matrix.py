@@ -165,7 +165,6 @@ class PluggingGuest(BareGuest):
         if self.answers:
             self.await_event('DEVICE_DELETED',
                              lambda data: data.get('device') == 'dimm')
-            expect_private(self, 'more')
         self.cmd('device_add', driver='pc-dimm', id='dimm', memdev='more')
         expect_private(self, 'more')
 
