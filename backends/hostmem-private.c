@@ -12,6 +12,7 @@
 #include "hw/boards.h"
 #include "system/hostmem-private.h"
 #include "system/kvm-guest-memfd.h"
+#include "system/ram-private.h"
 #include "system/ramblock.h"
 
 /* With two backings, what becomes private is discarded on the shared side. */
@@ -40,6 +41,13 @@ bool host_memory_backend_become_private(HostMemoryBackend *backend,
     }
     return check_content(backend, errp) &&
            ram_block_add_guest_memfd(backend->mr.ram_block, errp);
+}
+
+bool host_memory_is_kept(MemoryRegion *mr)
+{
+    HostMemoryBackend *backend = backend_of_ram(mr);
+
+    return backend && backend->is_kept && !backend->share;
 }
 
 static void preallocate_again(HostMemoryBackend *backend)

@@ -40,4 +40,13 @@ bool host_memory_backend_become_private(HostMemoryBackend *backend,
  */
 bool host_memory_backend_end_private(HostMemoryBackend *backend);
 
+/**
+ * host_memory_is_kept: whether guests must not have memory discarded
+ * @mr: region of RAM
+ *
+ * What they write to a file that is mapped privately doesn't get there, but a
+ * hole would.
+ */
+bool host_memory_is_kept(MemoryRegion *mr);
+
 #endif

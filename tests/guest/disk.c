@@ -6,95 +6,28 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#include "runtime.h"
+#include "virtio-modern.h"
 
-#define RING        (16 * MIB)
-#define REQUESTS    (RING + PAGE)
 #define BUFFER      (RING + 2 * PAGE)   /* shared */
 #define PRIVATE     (RING + 3 * PAGE)
 #define END         (RING + 4 * PAGE)
 
 #define BLOCK       0x10421af4u
-#define BAR         4                   /* where QEMU has all of it */
-#define AVAILABLE   (RING + 1024)
-#define USED        (RING + 2048)
 #define SECTOR      512
 
 #ifndef OTHERS
 #define OTHERS      0
 #endif
 
-enum {
-    SEED = 0x61, QUEUE_SIZE = 8,
-    CAPABILITIES = 0x34, VENDOR = 9, COMMON = 1, NOTIFY = 2,
-    /* the structure "common", see the specification, 4.1.4.3 */
-    FEATURES_SELECT = 8, FEATURES = 12, STATUS = 20, QUEUE_SIZE_AT = 24,
-    QUEUE_ENABLE = 28, QUEUE_DESC = 32, QUEUE_DRIVER = 40, QUEUE_DEVICE = 48,
-    ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8,
-    VERSION_1 = 1, ACCESS_PLATFORM = 2,
-    NEXT = 1, WRITES = 2, IN = 0, OUT = 1,
-};
+enum { SEED = 0x61, IN = 0, OUT = 1 };
 
-struct descriptor {
-    volatile uint64_t gpa;              /* the device reads it */
-    volatile uint32_t size;             /* likewise */
-    volatile uint16_t flags, next;      /* likewise */
-};
+static const uint32_t features = VERSION_1 | (OTHERS ? 0 : ACCESS_PLATFORM);
 
 struct request {
     volatile uint32_t type, reserved;   /* the device reads it */
     volatile uint64_t sector;           /* likewise */
     volatile uint64_t status;           /* the device writes it */
 };
-
-static uint64_t common, notify;
-static uint16_t submitted;
-
-static void put64(unsigned int at, uint64_t value)
-{
-    *reg32(common, at) = value;
-    *reg32(common, at + 4) = value >> 32;
-}
-
-static void find_structures(unsigned int device, uint64_t base)
-{
-    uint32_t at = pci_read32(device, CAPABILITIES) & 0xff;
-
-    while (at) {
-        uint32_t head = pci_read32(device, at);
-
-        if ((head & 0xff) == VENDOR && head >> 24 == COMMON) {
-            common = base + pci_read32(device, at + 8);
-        } else if ((head & 0xff) == VENDOR && head >> 24 == NOTIFY) {
-            notify = base + pci_read32(device, at + 8);
-        }
-        at = head >> 8 & 0xff;
-    }
-}
-
-static void start_device(void)
-{
-    *reg8(common, STATUS) = 0;
-    *reg8(common, STATUS) = ACKNOWLEDGE | DRIVER;
-    *reg32(common, FEATURES_SELECT) = 1;
-    *reg32(common, FEATURES) = VERSION_1 | (OTHERS ? 0 : ACCESS_PLATFORM);
-    *reg8(common, STATUS) = ACKNOWLEDGE | DRIVER | FEATURES_OK;
-    *reg16(common, QUEUE_SIZE_AT) = QUEUE_SIZE;
-    put64(QUEUE_DESC, RING);
-    put64(QUEUE_DRIVER, AVAILABLE);
-    put64(QUEUE_DEVICE, USED);
-    *reg16(common, QUEUE_ENABLE) = 1;
-    *reg8(common, STATUS) = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK;
-    submitted = 0;
-    for (uint64_t at = RING; at < REQUESTS + PAGE; at += 8) {
-        *word(at) = 0;
-    }
-}
-
-static void tell_device(void)
-{
-    *reg16(notify, 0) = 0;
-}
 
 /* Has room for two at a time. */
 static struct request *submit(bool out, uint64_t sector, uint64_t gpa)
@@ -108,18 +41,13 @@ static struct request *submit(bool out, uint64_t sector, uint64_t gpa)
     first[1] = (struct descriptor){ gpa, SECTOR, NEXT | (out ? 0 : WRITES),
                                     3 * slot + 2 };
     first[2] = (struct descriptor){ (uint64_t)&request->status, 1, WRITES, 0 };
-    *reg16(AVAILABLE, 4 + 2 * (submitted % QUEUE_SIZE)) = 3 * slot;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    *reg16(AVAILABLE, 2) = ++submitted;
+    make_available(3 * slot);
     return request;
 }
 
 static uint8_t await(struct request *request)
 {
-    tell_device();
-    while (*reg16(USED, 2) != submitted) {
-        asm volatile("pause");
-    }
+    await_device();
     return request->status;
 }
 
@@ -163,7 +91,7 @@ static void try_private_ring(void)
     must_convert(RING, PAGE, true);
     tell_device();
     must_convert(RING, PAGE, false);
-    start_device();
+    start_device(features);
     fill(BUFFER, SEED);
     transfer(true, 0, BUFFER);
     fill(BUFFER, SEED + 2);
@@ -211,8 +139,8 @@ int guest_main(void)
     unsigned int device = pci_find(BLOCK);
 
     must_convert(RING, END - RING, false);
-    find_structures(device, pci_enable(device, BAR));
-    start_device();
+    find_structures(device, pci_enable(device, VIRTIO_BAR));
+    start_device(features);
     try_private_ring();
     must_convert(PRIVATE, PAGE, true);
     try_private_buffer();

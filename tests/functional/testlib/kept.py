@@ -292,6 +292,28 @@ def run_erst(path):
         expect(memory.path.read_bytes()[:8], b'ERSTSTOR')
 
 
+def run_balloon(path):
+    """A guest gives pages of a file to the balloon."""
+    memory = Memory('a file, share=off', 'nv', path)
+    with check('a file, share=off: pages in a balloon'):
+        with BalloonGuest('balloon', *RAM, *memory.arguments(), '-device',
+                          f'nvdimm,memdev=nv,addr={NVDIMM}', '-device',
+                          'virtio-balloon-pci') as guest:
+            guest.run()
+            memory.look_at_file(filled())
+
+
+class BalloonGuest(BareGuest):
+    """A guest that says when it has given pages to the balloon."""
+
+    def answer(self, question):
+        """The device has done its work."""
+        if question == 'given':
+            self.agree()
+        else:
+            super().answer(question)
+
+
 def run_virtio_mem(path):
     """virtio-mem would have private memory, and says that it cannot."""
     memory = Memory('guest_memfd', 'mem', path, 128 * MIB)
@@ -396,5 +418,6 @@ def run_kept():
         for kind in KINDS:
             run_ram(kind, path)
         run_plugged_ram(path)
+        run_balloon(path)
         run_virtio_mem(path)
         run_idle()
