@@ -16,7 +16,8 @@
  * Where memory is converted in place, a process that has mapped its file gets
  * a SIGBUS when it accesses private memory, and the guest decides what it
  * accesses.  QEMU survives that, others don't; and no protocol tells them which
- * memory is shared, but that of vfio-user, which maps no other.
+ * memory is shared, but that of vfio-user, by which what becomes private cannot
+ * be unmapped unless it is in the pieces in which it was mapped.
  *
  * Context: any thread, once the accelerator is set up.
  *
