@@ -105,34 +105,51 @@ struct descriptor {
     volatile uint64_t gpa;              /* likewise */
 };
 
-/* In its C+ mode, with what it sends looped back to it. */
-static void try_rtl8139(void)
-{
-    enum {
-        COMMAND = 0x37, RECEIVES = 8, SENDS = 4, TX_CONFIG = 0x40,
-        LOOP_BACK = 3 << 17, RX_CONFIG = 0x44, ALL = 1, TX_POLL = 0xd9,
-        NORMAL = 0x40, CPLUS = 0xe0, BOTH = 3, RX_RING = 0xe4, TX_RING = 0x20,
-    };
-    const uint32_t own = 1u << 31, last = 1u << 30, whole = 3u << 28;
-    uint64_t base = pci_enable(pci_find(RTL8139), 1);
-    struct descriptor *tx = (struct descriptor *)RINGS;
-    struct descriptor *rx = tx + 1;
+enum {
+    COMMAND = 0x37, RECEIVES = 8, SENDS = 4, TX_CONFIG = 0x40,
+    LOOP_BACK = 3 << 17, RX_CONFIG = 0x44, ALL = 1, TX_POLL = 0xd9,
+    NORMAL = 0x40, CPLUS = 0xe0, BOTH = 3, RX_RING = 0xe4, TX_RING = 0x20,
+};
 
-    clear(RECEIVED, PAGE, UINT64_MAX);
-    *tx = (struct descriptor){ own | last | whole | FRAME, 0, PRIVATE };
-    *rx = (struct descriptor){ own | last | (FRAME + 64), 0, RECEIVED };
+/* In its C+ mode, with what it sends looped back to it */
+static void start_rtl8139(uint64_t base)
+{
     *reg8(base, COMMAND) = RECEIVES | SENDS;
     *reg16(base, CPLUS) = BOTH;
     *reg32(base, TX_CONFIG) = LOOP_BACK;
     *reg32(base, RX_CONFIG) = ALL;
-    *reg32(base, TX_RING) = (uint64_t)tx;
+    *reg32(base, TX_RING) = RINGS;
     *reg32(base, TX_RING + 4) = 0;
-    *reg32(base, RX_RING) = (uint64_t)rx;
+    *reg32(base, RX_RING) = RINGS + sizeof(struct descriptor);
     *reg32(base, RX_RING + 4) = 0;
+}
+
+static void send_frame(uint64_t base, uint64_t gpa)
+{
+    const uint32_t own = 1u << 31, last = 1u << 30, whole = 3u << 28;
+    struct descriptor *tx = (struct descriptor *)RINGS;
+    struct descriptor *rx = tx + 1;
+
+    clear(RECEIVED, PAGE, UINT64_MAX);
+    *tx = (struct descriptor){ own | last | whole | FRAME, 0, gpa };
+    *rx = (struct descriptor){ own | last | (FRAME + 64), 0, RECEIVED };
     *reg8(base, TX_POLL) = NORMAL;
     if (rx->command & own) {
         fail("the network card has received nothing: %x", rx->command);
     }
+}
+
+static void try_rtl8139(void)
+{
+    uint64_t base = pci_enable(pci_find(RTL8139), 1);
+
+    start_rtl8139(base);
+    /* The memory that this is in is QEMU's to use again. */
+    send_frame(base, SHARED);
+    if (*word(RECEIVED) != *word(SHARED)) {
+        fail("the network card has received %x", *word(RECEIVED));
+    }
+    send_frame(base, PRIVATE);
     must_be_zeros("a network card that sent private memory", RECEIVED, FRAME);
 }
 
@@ -141,32 +158,81 @@ struct request {
     volatile uint64_t gpa;              /* likewise */
 };
 
-static uint32_t fw_cfg_read(uint64_t at, uint64_t gpa)
+enum { ERROR = 1, READ = 2, SELECT = 8, WRITE = 16 };
+
+static uint32_t fw_cfg(uint64_t at, uint16_t key, uint32_t what, uint32_t size,
+                       uint64_t gpa)
 {
-    enum { READ = 2, SELECT = 8 };
     struct request *request = (struct request *)at;
 
-    request->size = __builtin_bswap32(4);
+    request->size = __builtin_bswap32(size);
     request->gpa = __builtin_bswap64(gpa);
-    request->control = __builtin_bswap32(READ | SELECT);
+    request->control = __builtin_bswap32(key << 16 | SELECT | what);
     fw_cfg_dma(at);
     return __builtin_bswap32(request->control);
 }
 
 static void try_fw_cfg(void)
 {
-    enum { ERROR = 1 };
-
-    if (fw_cfg_read(RINGS, RECEIVED)) {
+    if (fw_cfg(RINGS, 0, READ, 4, RECEIVED)) {
         fail("fw_cfg fails for shared memory");
     }
-    if (!(fw_cfg_read(RINGS, PRIVATE) & ERROR)) {
+    if (!(fw_cfg(RINGS, 0, READ, 4, PRIVATE) & ERROR)) {
         fail("fw_cfg fails not for private memory");
     }
     must_have("private memory that fw_cfg wrote to", PRIVATE, PAGE, SEED);
     /* a request that it cannot see */
-    fw_cfg_read(SECRET, RECEIVED);
+    fw_cfg(SECRET, 0, READ, 4, RECEIVED);
     fill(SECRET, PAGE, SEED);
+}
+
+struct file {
+    uint32_t size;
+    uint16_t key, reserved;
+    char name[56];
+};
+
+static bool is_named(const struct file *file, const char *name)
+{
+    int i = 0;
+
+    while (name[i] && file->name[i] == name[i]) {
+        i++;
+    }
+    return file->name[i] == name[i];
+}
+
+static uint16_t find_file(const char *name)
+{
+    enum { DIRECTORY = 0x19, MOST = 63 };
+    const struct file *files = (struct file *)(RECEIVED + 4);
+
+    fw_cfg(RINGS, DIRECTORY, READ, PAGE, RECEIVED);
+    for (int i = 0; i < MOST; i++) {
+        if (is_named(&files[i], name)) {
+            return __builtin_bswap16(files[i].key);
+        }
+    }
+    fail("fw_cfg has no %s", name);
+}
+
+/* Surfaces of a page each, in memory that nobody can show. */
+static void try_ramfb(void)
+{
+    enum { XRGB = 0x34325258, WIDTH = 16, HEIGHT = 64 };
+    uint16_t key = find_file("etc/ramfb");
+
+    for (uint64_t gpa = PRIVATE; gpa <= SECRET; gpa += SECRET - PRIVATE) {
+        *word(RECEIVED) = __builtin_bswap64(gpa);
+        *reg32(RECEIVED, 8) = __builtin_bswap32(XRGB);
+        *reg32(RECEIVED, 12) = 0;
+        *reg32(RECEIVED, 16) = __builtin_bswap32(WIDTH);
+        *reg32(RECEIVED, 20) = __builtin_bswap32(HEIGHT);
+        *reg32(RECEIVED, 24) = 0;
+        if (fw_cfg(RINGS, key, WRITE, 28, RECEIVED)) {
+            fail("fw_cfg refuses a surface");
+        }
+    }
 }
 
 /* With two backings what was private is lost, and nothing is in its place. */
@@ -194,6 +260,7 @@ int guest_main(void)
     try_edu();
     try_rtl8139();
     try_fw_cfg();
+    try_ramfb();
     what_devices_wrote_is_gone();
     compare_states(SHARED, END);
     return 0;

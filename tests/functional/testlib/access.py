@@ -27,7 +27,7 @@ def run_devices(page):
     run_guest('devices', page, args=[
         *main_ram(GUEST_MEMFD, SIZE, **pages_of(page)), '-device', 'edu',
         '-netdev', 'hubport,id=net,hubid=0',
-        '-device', 'rtl8139,netdev=net'])
+        '-device', 'rtl8139,netdev=net', '-device', 'ramfb'])
 
 
 @contextmanager
