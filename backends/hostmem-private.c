@@ -28,9 +28,22 @@ static bool check_content(HostMemoryBackend *backend, Error **errp)
     error_setg(errp, "memory '%s' cannot become private: file '%s' would lose "
                "what is in it", memory_region_name(&backend->mr), path);
     error_append_hint(errp, "Use memory-backend-guest-memfd or "
-                      "memory-backend-memfd for the guest's RAM.  A file can "
-                      "be the memory of an nvdimm or a virtio-pmem-pci.\n");
+                      "memory-backend-memfd for the guest's RAM, or "
+                      "discard-data=on if nobody needs it.  A file can be the "
+                      "memory of an nvdimm or a virtio-pmem-pci.\n");
     return false;
+}
+
+/* Not when it is unplugged, as it may be deleted next. */
+static void preallocate_again(HostMemoryBackend *backend)
+{
+    Error *err = NULL;
+
+    if (backend->prealloc && backend->is_emptied &&
+        !MEMORY_BACKEND_GET_CLASS(backend)->prealloc(backend, false, &err)) {
+        warn_report_err(err);
+    }
+    backend->is_emptied = false;
 }
 
 bool host_memory_backend_become_private(HostMemoryBackend *backend,
@@ -39,8 +52,12 @@ bool host_memory_backend_become_private(HostMemoryBackend *backend,
     if (!backend->guest_memfd) {
         return true;
     }
-    return check_content(backend, errp) &&
-           ram_block_add_guest_memfd(backend->mr.ram_block, errp);
+    if (!check_content(backend, errp) ||
+        !ram_block_add_guest_memfd(backend->mr.ram_block, errp)) {
+        return false;
+    }
+    preallocate_again(backend);
+    return true;
 }
 
 bool host_memory_is_kept(MemoryRegion *mr)
@@ -48,16 +65,6 @@ bool host_memory_is_kept(MemoryRegion *mr)
     HostMemoryBackend *backend = backend_of_ram(mr);
 
     return backend && backend->is_kept && !backend->share;
-}
-
-static void preallocate_again(HostMemoryBackend *backend)
-{
-    Error *err = NULL;
-
-    if (backend->prealloc &&
-        !MEMORY_BACKEND_GET_CLASS(backend)->prealloc(backend, false, &err)) {
-        warn_report_err(err);
-    }
 }
 
 bool host_memory_backend_end_private(HostMemoryBackend *backend)
@@ -70,6 +77,6 @@ bool host_memory_backend_end_private(HostMemoryBackend *backend)
         return false;
     }
     ram_block_remove_guest_memfd(backend->mr.ram_block);
-    preallocate_again(backend);
+    backend->is_emptied = true;
     return true;
 }

@@ -383,6 +383,16 @@ def run_ram(kind, path):
                     pass
 
 
+def run_given_up(path):
+    """A file that its owner gives up can be RAM."""
+    memory = Memory('a file, share=on', 'mem', path)
+    memory.properties['discard-data'] = 'on'
+    with check('a file, discard-data=on: RAM of the machine'):
+        with VM('-S', *memory.arguments(), *CONFIDENTIAL,
+                *uses('mem')['RAM of the machine']):
+            pass
+
+
 def run_plugged_ram(path):
     """The same, when it is plugged."""
     with VM('-S', *CONFIDENTIAL, *RAM, '-m', '64M,slots=8,maxmem=1G') as vm:
@@ -417,6 +427,8 @@ def run_kept():
             run_erst(path)
         for kind in KINDS:
             run_ram(kind, path)
+        if not in_place():
+            run_given_up(path)
         run_plugged_ram(path)
         run_balloon(path)
         run_virtio_mem(path)
