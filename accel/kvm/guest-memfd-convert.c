@@ -657,18 +657,16 @@ static void map_as_it_is(hwaddr start, hwaddr size)
     (void)kvm_vcpu_ioctl(current_cpu, KVM_PRE_FAULT_MEMORY, &range);
 }
 
+/* How often the vCPU of this thread has waited since it last got memory. */
+static __thread unsigned int waits;
+
 /*
  * The guest makes the access again, until nothing holds the memory.  If that
  * takes too long, somebody is to see why.
  */
 static int wait_for_memory(hwaddr start, hwaddr size, bool to_private)
 {
-    static __thread hwaddr waits_for;
-    static __thread unsigned int waits;
-
-    waits = start == waits_for ? waits + 1 : 1;
-    waits_for = start;
-    if (waits < MAX_WAITS) {
+    if (++waits < MAX_WAITS) {
         return 0;
     }
     waits = 0;
@@ -704,6 +702,7 @@ int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags)
     if (ret == -EAGAIN) {
         return wait_for_memory(start, size, to_private);
     }
+    waits = 0;
     if (ret) {
         error_report("guest memory at 0x%" HWADDR_PRIx ", size 0x%" HWADDR_PRIx
                      ", cannot become %s as an access wants: %s", start, size,

@@ -214,6 +214,8 @@ static bool is_there(RAMBlock *rb, uint64_t offset)
 bool ram_private_stand_in(void *host)
 {
     hwaddr page = qemu_real_host_page_size();
+    /* of what the signal interrupted */
+    int saved_errno = errno;
     ram_addr_t offset;
     RAMBlock *rb;
     bool ok;
@@ -228,5 +230,6 @@ bool ram_private_stand_in(void *host)
     ok = is_private(rb, offset, &page) ? stand_in(rb, offset)
                                        : is_there(rb, offset);
     ram_block_attributes_unlock();
+    errno = saved_errno;
     return ok;
 }
