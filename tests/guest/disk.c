@@ -117,18 +117,31 @@ static void try_private_buffer(void)
     }
 }
 
-/* The disk is slow, so that the second request waits while it loses memory. */
+static void tell_host(const char *what)
+{
+    if (!OTHERS) {
+        ask_host(what);
+    }
+}
+
+/* The host holds the second request up while it loses its memory. */
 static void lose_buffer(bool out)
 {
     struct request *second;
 
+    tell_host("hold");
     submit(out, 0, BUFFER);
     tell_device();
-    second = submit(out, 1, PRIVATE);
+    /* apart from it, as QEMU makes one request of neighbours */
+    second = submit(out, 8, PRIVATE);
     tell_device();
+    if (!OTHERS) {
+        ask_host("taken %x", (uint64_t)submitted);
+    }
     must_convert(PRIVATE, PAGE, true);
     fill(PRIVATE, SEED + 6);
-    await(second);
+    tell_host("release");
+    tell_host(await(second) ? "failed" : "done");
     must_have("memory that became private while the disk used it", PRIVATE,
               SEED + 6);
     must_convert(PRIVATE, PAGE, false);

@@ -30,32 +30,63 @@ def run_devices(page):
         '-device', 'rtl8139,netdev=net', '-device', 'ramfb'])
 
 
-@contextmanager
-def disk(name, **options):
-    """Give arguments for a disk that is slow enough to be met at work."""
-    with tempfile.NamedTemporaryFile() as file:
-        file.truncate(1 << 20)
-        words = [f'if=none,id={name},format=raw,file={file.name}',
-                 'throttling.iops-total=4']
-        words += [f'{key.replace("_", "-")}={value}'
-                  for key, value in options.items()]
-        yield ('-drive', ','.join(words))
+class DiskGuest(BareGuest):
+    """A guest whose requests to a disk the host can hold up."""
+
+    def throttle(self, speed):
+        """Let the disk do so many bytes a second, or any number."""
+        expect(self.hmp(f'block_set_io_throttle disk {speed} 0 0 0 0 0'), '')
+
+    def await_taken(self, count):
+        """Wait until QEMU has taken so many requests from the queue."""
+        device = self.cmd('x-query-virtio')[0]['path']
+        while self.cmd('x-query-virtio-queue-status', path=device,
+                       queue=0)['last-avail-idx'] != count:
+            pass
+
+    def answer(self, question):
+        """Hold requests up, or look how they ended."""
+        what, *numbers = question.split()
+        if what == 'taken':
+            self.await_taken(int(numbers[0], 16))
+        elif question == 'hold':
+            # the first passes, the second would wait for minutes
+            self.throttle(1)
+        elif question == 'release':
+            self.throttle(0)
+        elif question in ('failed', 'done'):
+            # In place, it failed or met zeros.
+            if in_place() and question == 'done' and not self.stand_ins():
+                raise AssertionError('a request used private memory')
+        else:
+            super().answer(question)
+            return
+        self.agree()
+
+    def stand_ins(self):
+        """Return how many pages QEMU has accessed, and sees as zeros."""
+        return sum(each['stand-ins'] for each in self.cmd('query-guest-memfd'))
 
 
-def run_disk(page, where='', device='', extra=(), **options):
+def run_disk(page, where, device='', extra=(), **options):
     """Run the guest that gives a disk private memory."""
-    with disk('disk', **options) as drive:
-        run_guest('disk', page, where=where, args=[
-            *main_ram(GUEST_MEMFD, SIZE, **pages_of(page)), *drive, *extra,
-            '-device', f'virtio-blk-pci,drive=disk{device}'])
+    with check(f'disk, {mode()}, pages of {page}, {where}'), \
+            tempfile.NamedTemporaryFile() as file:
+        file.truncate(1 << 20)
+        words = [f'if=none,id=disk,format=raw,file={file.name}']
+        words += [f'{key}={value}' for key, value in options.items()]
+        with DiskGuest('disk', *main_ram(GUEST_MEMFD, SIZE, **pages_of(page)),
+                       '-drive', ','.join(words), *extra, '-device',
+                       f'virtio-blk-pci,drive=disk,id=disk{device}') as each:
+            each.run()
 
 
 def run_disks():
     """Try each way in which QEMU accesses a disk's file, and its threads."""
-    run_disk('2 MiB', ', threads')
+    run_disk('2 MiB', 'threads')
     for how in 'threads', 'native', 'io_uring':
-        run_disk('4 KiB', f', {how}, no cache', aio=how, cache='none')
-    run_disk('4 KiB', ', an I/O thread', ',iothread=io',
+        run_disk('4 KiB', f'{how}, no cache', aio=how, cache='none')
+    run_disk('4 KiB', 'an I/O thread', ',iothread=io',
              ('-object', 'iothread,id=io'))
 
 
