@@ -9,7 +9,8 @@ from pathlib import Path
 
 from .bare import BareGuest
 from .compiled import TOP
-from .matrix import guest, image, mode
+from .matrix import (fill_pool, guest, image, mode, pages_of,
+                     run_guest)
 from .tap import check, expect
 from .vm import GUEST_MEMFD, main_ram
 
@@ -155,6 +156,16 @@ def run_sizes():
                 each.run()
 
 
+def run_balloon():
+    """Memory is given to a balloon, and taken out again."""
+    fill_pool('2 MiB', SIZE)
+    for page in '4 KiB', '2 MiB':
+        run_guest('ballooned', page, args=[
+            *main_ram(GUEST_MEMFD, SIZE, **pages_of(page)), '-device',
+            'virtio-balloon-pci'])
+    fill_pool('2 MiB', 0)
+
+
 def run_everyday():
     """Try each."""
     for how in 'on', 'on-fault':
@@ -165,4 +176,5 @@ def run_everyday():
     run_plugged_processor()
     run_watchdog()
     run_panic()
+    run_balloon()
     run_sizes()
