@@ -20,14 +20,40 @@ SIZE = 64
 # of a machine that has not run; no image is there
 AT = 16 << 20
 SIGBUS = 1 << 6
+# how the note begins that tests/guest/devices.c gives
+NOTE = struct.pack('<3I', 11, 8, 0) + b'VMCOREINFO\0'
+
+
+class DevicesGuest(BareGuest):
+    """A guest that gives the host a note to put into dumps."""
+
+    def answer(self, question):
+        """Make a dump; see how often the note is in it."""
+        what, *numbers = question.split()
+        if what != 'dump':
+            super().answer(question)
+            return
+        with tempfile.NamedTemporaryFile() as file:
+            self.cmd('dump-guest-memory', paging=False,
+                     protocol=f'file:{file.name}')
+            expect(file.read().count(NOTE), int(numbers[0], 16))
+        self.agree()
 
 
 def run_devices(page):
     """Run the guest that points devices at its private memory."""
-    run_guest('devices', page, args=[
-        *main_ram(GUEST_MEMFD, SIZE, **pages_of(page)), '-device', 'edu',
-        '-netdev', 'hubport,id=net,hubid=0',
-        '-device', 'rtl8139,netdev=net', '-device', 'ramfb'])
+    with check(f'devices, {mode()}, pages of {page}'), DevicesGuest(
+            'devices', *main_ram(GUEST_MEMFD, SIZE, **pages_of(page)),
+            '-device', 'edu', '-netdev', 'hubport,id=net,hubid=0', '-device',
+            'rtl8139,netdev=net', '-device', 'ramfb', '-device',
+            'vmcoreinfo') as each:
+        each.run()
+
+
+def run_iommu():
+    """Run the guest that hides the tables of its IOMMU."""
+    run_guest('translated', args=[*main_ram(GUEST_MEMFD, SIZE), '-device',
+                                  'intel-iommu', '-device', 'edu'])
 
 
 class DiskGuest(BareGuest):
