@@ -17,6 +17,10 @@
 #define SHARED_END  (DATA + PAGE)
 #define HIDDEN      (32 * MIB)          /* is private */
 
+#ifndef LOST
+#define LOST        0                   /* whether conversion loses memory */
+#endif
+
 enum {
     VENDOR = 0x1af4, DEVICES = 32,
     COMMAND = 0x4, IO_AND_MASTER = 5, BAR0 = 0x10, PORT = 0xc000,
@@ -187,6 +191,9 @@ static void take_queue(void)
     kick();
     kick();
     make(QUEUE, QUEUE + QUEUES, false);
+    if (LOST) {
+        start(QUEUE);
+    }
 }
 
 int guest_main(void)

@@ -36,7 +36,7 @@ VARIANTS = [('implicit', '-DLOST=1'), ('implicit', '-DCONVERTS=0'),
             ('reset', '-DRESETS=3', '-DHOW=BY_WATCHDOG'),
             ('stress', '-DCONVERSIONS=4000'),
             ('stress', '-DCONVERSIONS=100000'), ('disk', '-DOTHERS=1'),
-            ('walked', '-DREFUSED')]
+            ('virtio', '-DLOST=1'), ('walked', '-DREFUSED')]
 PROGRAMS = {
     'emulator': ('emulator', 'emulator-guest', 'tap', 'vm'),
     'gmem-conversion': ('gmem-conversion', 'memory', 'pin', 'tap', 'vm'),
