@@ -35,10 +35,13 @@ def main_ram(kind, size, machine='q35', **properties):
 
 
 def start_refused(*args):
-    """Start a QEMU that ends with an error; return what it says."""
+    """Start a QEMU that ends with an error; return what it says.
+
+    One that starts is told to quit, and ends without an error.
+    """
     done = subprocess.run(
         [QEMU, '-accel', 'kvm', '-machine', 'none', '-nodefaults', '-display',
-         'none', *args], check=False, stdin=subprocess.DEVNULL,
+         'none', '-monitor', 'stdio', *args], check=False, input='quit\n',
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode != 1:
         raise AssertionError(f'QEMU ended with status {done.returncode}: '
