@@ -89,10 +89,6 @@ class DiskGuest(BareGuest):
             return
         self.agree()
 
-    def stand_ins(self):
-        """Return how many pages QEMU has accessed, and sees as zeros."""
-        return sum(each['stand-ins'] for each in self.cmd('query-guest-memfd'))
-
 
 def run_disk(page, where, device='', extra=(), **options):
     """Run the guest that gives a disk private memory."""
@@ -235,10 +231,6 @@ class LibraryGuest(BareGuest):
         expect(word, 0)
         expect(self.stand_ins(), int(in_place()))
         self.agree()
-
-    def stand_ins(self):
-        """Return how many pages QEMU has accessed, and sees as zeros."""
-        return sum(each['stand-ins'] for each in self.cmd('query-guest-memfd'))
 
 
 def run_library_thread(page):

@@ -111,6 +111,10 @@ class BareGuest(VM):
                              self.read_words(host + gpa for gpa in part)))
         return words
 
+    def stand_ins(self):
+        """Return how many pages QEMU has accessed, and sees as zeros."""
+        return sum(each['stand-ins'] for each in self.cmd('query-guest-memfd'))
+
     def known_states(self):
         """Return parts of QEMU's memory, and whether it has them as private.
 
