@@ -34,14 +34,15 @@ def main_ram(kind, size, machine='q35', **properties):
             *backend(kind, 'ram0', size, **properties)]
 
 
-def start_refused(*args):
+def start_refused(*args, then='quit\n'):
     """Start a QEMU that ends with an error; return what it says.
 
-    One that starts is told to quit, and ends without an error.
+    One that starts is told to quit, and ends without an error. Where it is
+    refused after that, it must be told nothing.
     """
     done = subprocess.run(
         [QEMU, '-accel', 'kvm', '-machine', 'none', '-nodefaults', '-display',
-         'none', '-monitor', 'stdio', *args], check=False, input='quit\n',
+         'none', '-monitor', 'stdio', *args], check=False, input=then,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode != 1:
         raise AssertionError(f'QEMU ended with status {done.returncode}: '
