@@ -9,6 +9,7 @@
 
 enum {
     SERIAL = 0x3f8, SERIAL_IRQ = 4, SERIAL_INTERRUPTS = SERIAL + 1,
+    SERIAL_FIFO = SERIAL + 2, SERIAL_HAS_FIFO = 1, SERIAL_FIFO_SIZE = 16,
     SERIAL_STATUS = SERIAL + 5, HAS_INPUT = 1, CAN_SEND = 0x20,
     PIC_MASK = 0x21, IO_APIC_ENTRY = 0x10,
     DEBUG_EXIT = 0xf4, FW_CFG = 0x510, FW_CFG_NB_CPUS = 5,
@@ -109,9 +110,14 @@ static void wrmsr(uint32_t msr, uint64_t value)
 
 static void put(char c)
 {
-    while (!(in8(SERIAL_STATUS) & CAN_SEND)) {
+    static unsigned int sent;
+
+    /* Each look is an exit, and what was sent before leaves room for this. */
+    while (sent % SERIAL_FIFO_SIZE == 0 &&
+           !(in8(SERIAL_STATUS) & CAN_SEND)) {
         pause();
     }
+    sent++;
     out8(SERIAL, c);
 }
 
@@ -219,11 +225,21 @@ static void io_apic_write(unsigned int reg, uint32_t value)
     *(volatile uint32_t *)(uint64_t)(IO_APIC + 0x10) = value;   /* likewise */
 }
 
-static void let_serial_interrupt(void)
+static void prepare_serial(void)
 {
     out8(PIC_MASK, 0xff);
     io_apic_write(IO_APIC_ENTRY + 2 * SERIAL_IRQ, WAKE);
+    out8(SERIAL_FIFO, SERIAL_HAS_FIFO);
     out8(SERIAL_INTERRUPTS, HAS_INPUT);
+}
+
+static void await_answer(void)
+{
+    print("\n");
+    while (!(in8(SERIAL_STATUS) & HAS_INPUT)) {
+        wait_for_interrupt();
+    }
+    in8(SERIAL);
 }
 
 void ask_host(const char *text, ...)
@@ -233,12 +249,8 @@ void ask_host(const char *text, ...)
     va_start(args, text);
     print("host: ");
     vprint(text, args);
-    print("\n");
     va_end(args);
-    while (!(in8(SERIAL_STATUS) & HAS_INPUT)) {
-        wait_for_interrupt();
-    }
-    in8(SERIAL);
+    await_answer();
 }
 
 void check_pages(uint64_t gpa, uint64_t end, uint64_t seed)
@@ -263,15 +275,16 @@ void compare_states(uint64_t gpa, uint64_t end)
 
     seed += 2;
     ask_host("mark %x %x %x", gpa, end, seed);
-    while (gpa < end) {
+    print("host: states %x", gpa);
+    for (bool marked = false; gpa < end; marked = !marked) {
         uint64_t start = gpa;
-        bool marked = is_marked(start, seed);
 
         while (gpa < end && is_marked(gpa, seed) == marked) {
             gpa += PAGE;
         }
-        ask_host("%s %x %x", marked ? "shared" : "private", start, gpa);
+        print(" %x", (gpa - start) / PAGE);
     }
+    await_answer();
 }
 
 /* Asked once, as it is an exit. */
@@ -477,7 +490,7 @@ void runtime_main(unsigned int cpu)
     }
     set_gate(WAKE, wake);
     set_gate(SPURIOUS, spurious);
-    let_serial_interrupt();
+    prepare_serial();
     start_others();
     status = guest_main();
     ask_host("map");

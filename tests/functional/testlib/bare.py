@@ -8,6 +8,7 @@ import itertools
 import mmap
 import os
 import re
+from bisect import bisect_right
 from pathlib import Path
 
 from .compiled import firmware
@@ -73,7 +74,7 @@ class BareGuest(VM):
         self.said = []
         self.used = []
         self.pin = None
-        self.states = []
+        self.states = {}
 
     def load(self, file):
         """Return arguments for firmware."""
@@ -142,10 +143,15 @@ class BareGuest(VM):
 
     def mark(self, start, end, seed):
         """Write a word to pages of guest memory, where QEMU could."""
-        self.states = self.known_states()
+        known = sorted(self.known_states())
+        starts = [first for first, _, _ in known]
+        self.states = {}
         memory = os.open(f'/proc/{self.pid}/mem', os.O_WRONLY)
         for gpa, size, host in self.parts(start, end):
             for offset in range(0, size, PAGE):
+                part = known[bisect_right(starts, host + offset) - 1]
+                expect(host + offset < part[1], True)
+                self.states[gpa + offset] = part[2]
                 mark = pattern(gpa + offset, seed).to_bytes(8, 'little')
                 try:
                     os.pwrite(memory, mark, host + offset + len(mark))
@@ -164,11 +170,16 @@ class BareGuest(VM):
             yield start, size, self.host_address(start)
             start += size
 
-    def check_state(self, private, start, end):
-        """What the guest has as private or shared is that for QEMU, too."""
-        for _, size, host in self.parts(start, end):
-            expect({state for first, last, state in self.states
-                    if first < host + size and host < last}, {private})
+    def check_states(self, gpa, *runs):
+        """What the guest has as private or shared is that for QEMU, too.
+
+        It has so many pages as private, then so many as shared, and so on.
+        """
+        for private, pages in zip(itertools.cycle((True, False)), runs):
+            end = gpa + pages * PAGE
+            expect({self.states[each] for each in range(gpa, end, PAGE)},
+                   {private} if pages else set())
+            gpa = end
 
     def sights(self, word, wanted):
         """Return what a page can be called in which there is such a word."""
@@ -195,9 +206,8 @@ class BareGuest(VM):
             pass
         elif what == 'mark':
             self.mark(*(int(each, 16) for each in numbers))
-        elif what in ('private', 'shared'):
-            self.check_state(what == 'private',
-                             *(int(each, 16) for each in numbers))
+        elif what == 'states':
+            self.check_states(*(int(each, 16) for each in numbers))
         else:
             self.check_words(what, *(int(each, 16) for each in numbers))
             self.used.append(in_use(self.pid))
