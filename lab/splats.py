@@ -17,7 +17,8 @@ SIGNS = (
     r'kernel BUG at ',
     r'Oops: ',
     r'UBSAN: ',
-    r'Kernel panic - not syncing',
+    # but for one that was asked for
+    r'Kernel panic - not syncing(?!: sysrq triggered crash)',
     r'unchecked MSR access error',
     r'(?:rcu: )?INFO: .*\bstalls?\b',
     r'INFO: task \S+ .*blocked ',

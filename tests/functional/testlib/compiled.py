@@ -41,6 +41,7 @@ PROGRAMS = {
     'emulator': ('emulator', 'emulator-guest', 'tap', 'vm'),
     'gmem-conversion': ('gmem-conversion', 'memory', 'pin', 'tap', 'vm'),
     'gmem-huge': ('gmem-huge/*', 'memory', 'pin', 'pool', 'tap', 'vm'),
+    'kexec': ('kexec',),
 }
 PRELOADED = ['busy-memory', 'fault-exits', 'library-thread', 'older-kvm',
              'record-launch', 'refuse-allocation', 'refuse-conversion',
@@ -147,7 +148,7 @@ def entry_linux():
 
 @functools.cache
 def program(name):
-    """Return a program that tests KVM."""
+    """Return a program for the lab, or for a Linux guest in it."""
     sources = [path for stem in PROGRAMS[name]
                for path in sorted(KERNEL.glob(f'{stem}.c'))]
     return Compiled(name, KERNEL, '-O2', '-Wall', '-static', '-pthread',
