@@ -178,6 +178,7 @@ static void hide_queue(void)
     start(HIDDEN);
     kick();
     kick();
+    ask_host("served");
     out8(DEVICE_STATUS, 0);
     /* Where QEMU has looked, it sees zeros until the page is shared. */
     make(HIDDEN, HIDDEN + QUEUES, false);
