@@ -10,23 +10,29 @@
 #define SHARED_AREA (20 * MIB)
 #define AREA_END    (24 * MIB)
 #define IMAGE       (28 * MIB)          /* QEMU loads a word to here */
+#define DATA        (29 * MIB)          /* and to here, with no file for it */
 
-enum { SEED = 0x33, SPOILT = 0x66 };
+enum { SEED = 0x33, SPOILT = 0x66, LOADED = 0x77 };
 
 int guest_main(void)
 {
     if (count_boots() == 1) {
-        if (convert(SHARED_AREA, AREA_END - SHARED_AREA, false)) {
+        if (*word(DATA) != LOADED) {
+            fail("what was loaded is %x", *word(DATA));
+        }
+        if (convert(SHARED_AREA, AREA_END - SHARED_AREA, false) ||
+            convert(DATA, PAGE, false)) {
             fail("conversion to shared");
         }
         write_pages(AREA, AREA_END, SEED);
         *word(IMAGE) = SPOILT;
+        *word(DATA) = SPOILT;
         ask_host("sleep");
         suspend();
     }
     check_pages(AREA, AREA_END, SEED);
-    if (*word(IMAGE) != SPOILT) {
-        fail("the image was loaded again");
+    if (*word(IMAGE) != SPOILT || *word(DATA) != SPOILT) {
+        fail("an image was loaded again");
     }
     compare_states(AREA, AREA_END);
     return 0;

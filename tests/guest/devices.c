@@ -16,6 +16,7 @@
 #define END         (SHARED + 5 * PAGE)
 
 #define RTL8139     0x813910ecu
+#define TULIP       0x00191011u
 
 enum { SEED = 0x51, SHARED_SEED = 0x52, FRAME = 1024 };
 
@@ -133,6 +134,30 @@ static void try_rtl8139(void)
     }
     send_frame(base, PRIVATE);
     must_be_zeros("a network card that sent private memory", RECEIVED, FRAME);
+}
+
+/*
+ * A network card that ignores errors, and whose second descriptor is private
+ * but for its status: the rest must not be that of the first one.
+ */
+static void try_tulip(void)
+{
+    enum { RING = 0x20, MODE = 0x30, START = 1 << 13, CHAINED = 1 << 24,
+           FIRST = 1 << 29 };
+    const uint32_t own = 1u << 31, empty = INT32_MAX;
+    uint64_t base = pci_enable(pci_find(TULIP), 1), second = PRIVATE - 4;
+
+    *reg32(RINGS, 0) = *reg32(second, 0) = own;
+    *reg32(RINGS, 4) = FIRST | CHAINED | FRAME;
+    *reg32(RINGS, 8) = SHARED;
+    *reg32(RINGS, 12) = second;
+    *reg32(base, RING) = RINGS;
+    *reg32(base, MODE) = START;
+    if (*reg32(RINGS, 0) || *reg32(second, 0) != empty) {
+        fail("a network card took a descriptor that is private for another: "
+             "%x", (uint64_t)*reg32(second, 0));
+    }
+    must_have("private memory beside a descriptor", PRIVATE, PAGE, SEED);
 }
 
 struct request {
@@ -272,6 +297,7 @@ int guest_main(void)
     fill(SHARED, PAGE, SHARED_SEED);
     try_edu();
     try_rtl8139();
+    try_tulip();
     try_fw_cfg();
     try_ramfb();
     try_dump();

@@ -45,8 +45,8 @@ def run_devices(page):
     with check(f'devices, {mode()}, pages of {page}'), DevicesGuest(
             'devices', *main_ram(GUEST_MEMFD, SIZE, **pages_of(page)),
             '-device', 'edu', '-netdev', 'hubport,id=net,hubid=0', '-device',
-            'rtl8139,netdev=net', '-device', 'ramfb', '-device',
-            'vmcoreinfo') as each:
+            'rtl8139,netdev=net', '-device', 'tulip', '-device', 'ramfb',
+            '-device', 'vmcoreinfo') as each:
         each.run()
 
 

@@ -7,12 +7,12 @@ import os
 import tempfile
 from pathlib import Path
 
-from .bare import BareGuest
+from .bare import CONFIDENTIAL, BareGuest
 from .compiled import TOP
 from .matrix import (fill_pool, guest, image, mode, pages_of,
                      run_guest)
-from .tap import check, expect
-from .vm import GUEST_MEMFD, main_ram
+from .tap import check, expect, expect_in
+from .vm import GUEST_MEMFD, main_ram, start_refused
 
 SIZE = 64
 SANDBOX = ('on,obsolete=deny,elevateprivileges=deny,spawn=deny,'
@@ -62,7 +62,7 @@ class Daemon(BareGuest):
     def check_end(self):
         """Nobody has the status of the process that stays."""
         expect(self.process.wait(), 0)
-        expect((self.said, self.answers), ([], 9))
+        expect((self.said, self.answers), ([], 6))
 
 
 def run_daemon():
@@ -164,6 +164,12 @@ def run_balloon():
             *main_ram(GUEST_MEMFD, SIZE, **pages_of(page)), '-device',
             'virtio-balloon-pci'])
     fill_pool('2 MiB', 0)
+    with check(f'refused: reports of private pages, {mode()}'):
+        expect_in("property 'free-page-reporting' of virtio-balloon doesn't "
+                  "take 'on': what this guest would report is private memory",
+                  start_refused(*CONFIDENTIAL, *main_ram(GUEST_MEMFD, SIZE),
+                                '-device', 'virtio-balloon-pci,'
+                                'free-page-reporting=on'))
 
 
 def run_everyday():

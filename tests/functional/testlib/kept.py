@@ -391,6 +391,13 @@ def run_given_up(path):
         with VM('-S', *memory.arguments(), *CONFIDENTIAL,
                 *uses('mem')['RAM of the machine']):
             pass
+    with check('a file, discard-data=on, share=off: RAM of the machine'):
+        memory = Memory('a file, share=off', 'mem', path)
+        memory.properties['discard-data'] = 'on'
+        expect_in(f"file '{memory.path}' would lose what is in it",
+                  start_refused('-S', *memory.arguments(), *CONFIDENTIAL,
+                                *uses('mem')['RAM of the machine']))
+        memory.look_at_file(filled())
 
 
 def run_plugged_ram(path):

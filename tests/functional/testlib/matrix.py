@@ -293,8 +293,9 @@ class SleepingGuest(BareGuest):
 def run_asleep():
     """Sleep is no reset: memory is what it was."""
     with check(f'a guest sleeps and wakes up, {mode()}'):
-        with SleepingGuest('asleep', *main_ram(GUEST_MEMFD, 64),
-                           *image()) as each:
+        word = 'loader,addr=0x1d00000,data=0x77,data-len=8'
+        with SleepingGuest('asleep', *main_ram(GUEST_MEMFD, 64), *image(),
+                           '-device', word) as each:
             each.run()
             expect(each.answers > 1, True)
 
