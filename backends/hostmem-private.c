@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
+#include "qemu/madvise.h"
 #include "hw/boards.h"
 #include "system/hostmem-private.h"
 #include "system/kvm-guest-memfd.h"
@@ -65,6 +66,18 @@ bool host_memory_is_kept(MemoryRegion *mr)
     HostMemoryBackend *backend = backend_of_ram(mr);
 
     return backend && backend->is_kept && !backend->share;
+}
+
+bool host_memory_reload(MemoryRegion *mr, void *host, size_t size)
+{
+    HostMemoryBackend *backend = backend_of_ram(mr);
+
+    if (!backend || !backend->is_kept) {
+        return false;
+    }
+    return (!qemu_madvise(host, size, QEMU_MADV_DONTNEED) &&
+            !qemu_madvise(host, size, QEMU_MADV_POPULATE_WRITE)) ||
+           !backend->share || mr->readonly;
 }
 
 bool host_memory_backend_end_private(HostMemoryBackend *backend)

@@ -49,4 +49,17 @@ bool host_memory_backend_end_private(HostMemoryBackend *backend);
  */
 bool host_memory_is_kept(MemoryRegion *mr);
 
+/**
+ * host_memory_reload: map bad memory again, for which nothing is discarded
+ * @mr: region of RAM
+ * @host: address of what is bad in QEMU, aligned to its pages
+ * @size: its size in bytes
+ *
+ * The kernel takes bad memory out of a file, and may read it from a disk
+ * again.  A file that QEMU doesn't write to gets no hole even if that fails.
+ *
+ * Return: true if the memory is not to be discarded
+ */
+bool host_memory_reload(MemoryRegion *mr, void *host, size_t size);
+
 #endif

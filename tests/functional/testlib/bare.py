@@ -80,11 +80,6 @@ class BareGuest(VM):
         """Return arguments for firmware."""
         return '-bios', file
 
-    def host_address(self, gpa):
-        """Return where QEMU has mapped guest memory."""
-        text = self.hmp(f'gpa2hva {gpa:#x}')
-        return int(re.search(r' is (0x[0-9a-f]+)', text)[1], 16)
-
     def read_words(self, addresses):
         """Return words of QEMU, None where it has none.
 

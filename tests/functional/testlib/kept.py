@@ -4,6 +4,7 @@ SPDX-License-Identifier: GPL-2.0-or-later
 """
 
 import functools
+import mmap
 import os
 import re
 import tempfile
@@ -11,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .bare import CONFIDENTIAL, PAGE, BareGuest, in_place, pattern
+from .pin import spoil
 from .tap import check, expect, expect_in
 from .vm import GUEST_MEMFD, VM, start_refused
 
 MIB = 1 << 20
 SIZE = 4 * MIB
-LAST = SIZE - PAGE
+BAD, LAST = SIZE // 2, SIZE - PAGE
 # as tests/guest/kept.c has them
 SEED, WRITTEN = 0x77, 0x88
 NVDIMM, PMEM, DIMM = 4 << 30, (4 << 30) + 64 * MIB, (4 << 30) + 128 * MIB
@@ -303,6 +305,33 @@ def run_balloon(path):
             memory.look_at_file(filled())
 
 
+def spoil_page(path):
+    """Let the kernel believe that a page in the middle of a file is bad."""
+    def map_page():
+        with path.open('r+b') as file:
+            return mmap.mmap(file.fileno(), PAGE, offset=BAD)
+    spoil(map_page)
+
+
+def run_spoilt(path):
+    """Memory of a file goes bad, and the machine is reset."""
+    memory = Memory('a file, share=off', 'nv', path, gpa=NVDIMM)
+    with check('a file, share=off: a page that goes bad'):
+        with VM('-S', *CONFIDENTIAL, *RAM, *memory.arguments(), '-device',
+                f'nvdimm,memdev=nv,addr={NVDIMM}') as vm:
+            memory.look(vm, filled())
+            blocks = memory.path.stat().st_blocks
+            spoil_page(memory.path)
+            vm.await_event('MEMORY_FAILURE')
+            vm.cmd('system_reset')
+            vm.await_event('RESET')
+            expect(memory.path.stat().st_blocks, blocks)
+        with memory.path.open('rb') as file:
+            expect_content(memory.name, file.read(BAD), filled()[:BAD])
+            file.seek(BAD + PAGE)
+            expect_content(memory.name, file.read(), filled()[BAD + PAGE:])
+
+
 class BalloonGuest(BareGuest):
     """A guest that says when it has given pages to the balloon."""
 
@@ -438,5 +467,6 @@ def run_kept():
             run_given_up(path)
         run_plugged_ram(path)
         run_balloon(path)
+        run_spoilt(path)
         run_virtio_mem(path)
         run_idle()

@@ -61,17 +61,22 @@ def map_page(pid, address):
     return memory
 
 
-def spoil(pid, address):
-    """Let the kernel believe that such a page is bad."""
+def spoil(map_memory):
+    """Let the kernel believe that a page is bad which a function maps."""
     child = os.fork()
     if not child:
         # The kernel ends who has it mapped, but for QEMU, which asked not to.
-        memory = map_page(pid, address)
+        memory = map_memory()
         memory.madvise(MADV_HWPOISON)
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     if os.WTERMSIG(status) != signal.SIGBUS:
         raise AssertionError(f'the page is not bad: {status:#x}')
+
+
+def spoil_guest_page(pid, address):
+    """The same for a page of a guest_memfd that a process has there."""
+    spoil(lambda: map_page(pid, address))
 
 
 class Pin:

@@ -199,6 +199,11 @@ class Monitor:
         """Run a command of the human monitor; return what it prints."""
         return self.cmd('human-monitor-command', command_line=line)
 
+    def host_address(self, gpa):
+        """Return where QEMU has mapped guest memory."""
+        text = self.hmp(f'gpa2hva {gpa:#x}')
+        return int(re.search(r' is (0x[0-9a-f]+)', text)[1], 16)
+
     def await_event(self, name, wanted=lambda data: True):
         """Wait for an event whose data is wanted; return the data."""
         while True:
