@@ -267,6 +267,13 @@ static void try_dump(void)
 {
     give_note(SHARED);
     ask_host("dump %x", 2ull);          /* memory, and the note of it */
+    if (convert(SHARED, PAGE, true)) {
+        fail("cannot hide a note");
+    }
+    ask_host("dump %x", 0ull);
+    if (convert(SHARED, PAGE, false)) {
+        fail("cannot share a page again");
+    }
     fill(SHARED, PAGE, SHARED_SEED);
     give_note(PRIVATE);
     ask_host("dump %x", 0ull);
