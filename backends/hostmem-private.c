@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/mman.h>
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/madvise.h"
@@ -15,6 +16,7 @@
 #include "system/kvm-guest-memfd.h"
 #include "system/ram-private.h"
 #include "system/ramblock.h"
+#include "system/system.h"
 
 /* With two backings, what becomes private is discarded on the shared side. */
 static bool check_content(HostMemoryBackend *backend, Error **errp)
@@ -30,8 +32,8 @@ static bool check_content(HostMemoryBackend *backend, Error **errp)
                "what is in it", memory_region_name(&backend->mr), path);
     error_append_hint(errp, "Use memory-backend-guest-memfd or "
                       "memory-backend-memfd for the guest's RAM, or "
-                      "discard-data=on if nobody needs it.  A file can be the "
-                      "memory of an nvdimm or a virtio-pmem-pci.\n");
+                      "share=on,discard-data=on if nobody needs it.  A file can "
+                      "be the memory of an nvdimm or a virtio-pmem-pci.\n");
     return false;
 }
 
@@ -68,6 +70,15 @@ bool host_memory_is_kept(MemoryRegion *mr)
     return backend && backend->is_kept && !backend->share;
 }
 
+static bool map_again(void *host, size_t size, bool readonly)
+{
+    const int drop = should_mlock(mlock_state) ? QEMU_MADV_DONTNEED_LOCKED
+                                               : QEMU_MADV_DONTNEED;
+
+    return !qemu_madvise(host, size, drop) &&
+           (readonly || !qemu_madvise(host, size, QEMU_MADV_POPULATE_WRITE));
+}
+
 bool host_memory_reload(MemoryRegion *mr, void *host, size_t size)
 {
     HostMemoryBackend *backend = backend_of_ram(mr);
@@ -75,9 +86,12 @@ bool host_memory_reload(MemoryRegion *mr, void *host, size_t size)
     if (!backend || !backend->is_kept) {
         return false;
     }
-    return (!qemu_madvise(host, size, QEMU_MADV_DONTNEED) &&
-            !qemu_madvise(host, size, QEMU_MADV_POPULATE_WRITE)) ||
-           !backend->share || mr->readonly;
+    if (map_again(host, size, mr->readonly) || mr->readonly) {
+        return true;
+    }
+    return !backend->share &&
+           mmap(host, size, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+                MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == host;
 }
 
 bool host_memory_backend_end_private(HostMemoryBackend *backend)

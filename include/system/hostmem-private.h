@@ -50,15 +50,16 @@ bool host_memory_backend_end_private(HostMemoryBackend *backend);
 bool host_memory_is_kept(MemoryRegion *mr);
 
 /**
- * host_memory_reload: map bad memory again, for which nothing is discarded
+ * host_memory_reload: replace bad memory without a hole in its file
  * @mr: region of RAM
  * @host: address of what is bad in QEMU, aligned to its pages
  * @size: its size in bytes
  *
  * The kernel takes bad memory out of a file, and may read it from a disk
- * again.  A file that QEMU doesn't write to gets no hole even if that fails.
+ * again.  If not, zeros take its place in QEMU where it doesn't write to the
+ * file anyway; what is mapped read-only stays bad.
  *
- * Return: true if the memory is not to be discarded
+ * Return: false if the memory is to be discarded instead
  */
 bool host_memory_reload(MemoryRegion *mr, void *host, size_t size);
 

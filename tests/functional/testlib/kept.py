@@ -326,6 +326,9 @@ def run_spoilt(path):
             vm.cmd('system_reset')
             vm.await_event('RESET')
             expect(memory.path.stat().st_blocks, blocks)
+            # what is bad is not in QEMU any more
+            expect(vm.hmp(f'xp /1gx {NVDIMM + BAD:#x}').split()[1],
+                   f'0x{0:016x}')
         with memory.path.open('rb') as file:
             expect_content(memory.name, file.read(BAD), filled()[:BAD])
             file.seek(BAD + PAGE)
