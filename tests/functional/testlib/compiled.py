@@ -40,6 +40,7 @@ VARIANTS = [('implicit', '-DLOST=1'), ('implicit', '-DCONVERTS=0'),
             ('virtio', '-DLOST=1'), ('walked', '-DREFUSED')]
 PROGRAMS = {
     'emulator': ('emulator', 'emulator-guest', 'tap', 'vm'),
+    'find-text': ('find-text',),
     'gmem-conversion': ('gmem-conversion', 'memory', 'pin', 'tap', 'vm'),
     'gmem-huge': ('gmem-huge/*', 'memory', 'pin', 'pool', 'tap', 'vm'),
     'kexec': ('kexec',),
