@@ -70,13 +70,13 @@ bool host_memory_is_kept(MemoryRegion *mr)
     return backend && backend->is_kept && !backend->share;
 }
 
-static bool map_again(void *host, size_t size, bool readonly)
+static bool map_again(void *host, size_t size)
 {
     const int drop = should_mlock(mlock_state) ? QEMU_MADV_DONTNEED_LOCKED
                                                : QEMU_MADV_DONTNEED;
 
     return !qemu_madvise(host, size, drop) &&
-           (readonly || !qemu_madvise(host, size, QEMU_MADV_POPULATE_WRITE));
+           !qemu_madvise(host, size, QEMU_MADV_POPULATE_WRITE);
 }
 
 bool host_memory_reload(MemoryRegion *mr, void *host, size_t size)
@@ -86,12 +86,18 @@ bool host_memory_reload(MemoryRegion *mr, void *host, size_t size)
     if (!backend || !backend->is_kept) {
         return false;
     }
-    if (map_again(host, size, mr->readonly) || mr->readonly) {
+    if (map_again(host, size) || mr->readonly) {
         return true;
     }
-    return !backend->share &&
-           mmap(host, size, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-                MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == host;
+    if (backend->share) {
+        return false;
+    }
+    if (mmap(host, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+             MAP_FIXED | MAP_NORESERVE, -1, 0) != host) {
+        warn_report("memory '%s' at %p, size 0x%zx, stays bad: %s",
+                    memory_region_name(mr), host, size, strerror(errno));
+    }
+    return true;
 }
 
 bool host_memory_backend_end_private(HostMemoryBackend *backend)
