@@ -142,8 +142,12 @@ tree_has_work() {
     return 1
 }
 
+# A queue's patches, in the order in which they apply.
+queue_patches() {
+    find "$top/patches/$1" -name '*.patch' | LC_ALL=C sort
+}
+
 # Hash of a queue's patches; of nothing, if there are none.
 queue_hash() {
-    find "$top/patches/$1" -name '*.patch' -print0 | LC_ALL=C sort -z |
-        xargs -0 -r cat | sha256sum | cut -c 1-32
+    queue_patches "$1" | xargs -r -d '\n' cat | sha256sum | cut -c 1-32
 }
