@@ -13,7 +13,7 @@ KEPT = TOP / 'bench/results'
 
 # What programs that make virtual machines are linked with
 SHARED_CODE = tuple(map('tests/kernel/{}.c'.format,
-                        ('memory', 'pool', 'tap', 'vm')))
+                        ('files', 'memory', 'pool', 'tap', 'vm')))
 WAYS = {'in place': ('--append', 'kvm.gmem_in_place_conversion=1'),
         'two backings': ()}
 

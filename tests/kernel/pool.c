@@ -6,13 +6,13 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/mman.h>
+#include "files.h"
 #include "pool.h"
 #include "tap.h"
 
@@ -33,36 +33,6 @@ static const char *const meminfo_words[POOL_MEMINFO] = {
     "HugePages_Total:", "HugePages_Free:", "HugePages_Rsvd:",
     "HugePages_Surp:", "Hugetlb:",
 };
-
-long read_number(const char *path, const char *word)
-{
-    FILE *f = fopen(path, "r");
-    size_t len = strlen(word);
-    long value = -1;
-    char line[128];
-
-    while (f && value < 0 && fgets(line, sizeof(line), f)) {
-        if (!strncmp(line, word, len)) {
-            value = atol(line + len);
-        }
-    }
-    if (f) {
-        fclose(f);
-    }
-    return value;
-}
-
-bool write_string(const char *path, const char *string)
-{
-    int fd = open(path, O_WRONLY);
-    bool done = fd >= 0 &&
-                write(fd, string, strlen(string)) == (ssize_t)strlen(string);
-
-    if (fd >= 0) {
-        close(fd);
-    }
-    return done;
-}
 
 static void pool_path(char path[160], int node, const char *file)
 {

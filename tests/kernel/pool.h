@@ -40,8 +40,4 @@ void pool_overcommit(long nr);
 /* Leaves a trace of earlier use in each 4 KiB of all free pages. */
 void pool_dirty(void);
 
-/* The number at the start of a file, or after a word in it, or -1. */
-long read_number(const char *path, const char *word);
-bool write_string(const char *path, const char *string);
-
 #endif

@@ -4,44 +4,24 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#include <fcntl.h>
-#include <stdlib.h>
 #include <unistd.h>
 #include <sys/mman.h>
+#include "files.h"
 #include "memory.h"
 #include "pin.h"
 #include "tap.h"
 #include "tests.h"
 
-static long long meminfo(const char *name)
+static long unevictable_kb(void)
 {
-    FILE *f = fopen("/proc/meminfo", "r");
-    int refresh = open("/proc/sys/vm/stat_refresh", O_WRONLY);
-    size_t len = strlen(name);
-    long long value = -1;
-    char line[128];
-
-    if (refresh >= 0) {
-        if (write(refresh, "1", 1) < 0) {
-            perror("# stat_refresh");
-        }
-        close(refresh);
-    }
-    while (f && fgets(line, sizeof(line), f)) {
-        if (!strncmp(line, name, len) && line[len] == ':') {
-            value = atoll(line + len + 1);
-        }
-    }
-    if (f) {
-        fclose(f);
-    }
-    return value;
+    write_string("/proc/sys/vm/stat_refresh", "1");
+    return read_number("/proc/meminfo", "Unevictable:");
 }
 
 /* Everything is given back, whatever state it is in. */
 void test_cycles(void)
 {
-    long long unevictable, before = 0;
+    long unevictable, before = 0;
     struct mem mem;
     struct pin p;
     struct vm vm;
@@ -75,18 +55,18 @@ void test_cycles(void)
         }
         vm_destroy(&vm);
         if (!i) {
-            before = meminfo("Unevictable");
+            before = unevictable_kb();
         }
     }
 
     /* io_uring lets go of its buffers some time after the file is closed. */
     for (i = 0; i < 50; i++) {
-        unevictable = meminfo("Unevictable");
+        unevictable = unevictable_kb();
         if (unevictable == before) {
             break;
         }
         usleep(20000);
     }
-    check(unevictable == before, "Unevictable: %lld kB before, %lld kB after",
+    check(unevictable == before, "Unevictable: %ld kB before, %ld kB after",
           before, unevictable);
 }

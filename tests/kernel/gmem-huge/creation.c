@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include "files.h"
 #include "huge.h"
 #include "memory.h"
 #include "pool.h"

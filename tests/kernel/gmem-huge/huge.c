@@ -6,9 +6,9 @@
 
 #include <unistd.h>
 #include <sys/stat.h>
+#include "files.h"
 #include "huge.h"
 #include "memory.h"
-#include "pool.h"
 #include "tap.h"
 
 unsigned int order;
