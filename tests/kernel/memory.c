@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <unistd.h>
 #include <linux/falloc.h>
 #include <sys/ioctl.h>
@@ -19,8 +21,8 @@
  * A signal handler that returns to where the access was tried.  The flag is
  * volatile because the handler reads it between two writes to it.
  */
-__thread sigjmp_buf sigbus_env;
-__thread volatile sig_atomic_t sigbus_expected;
+static __thread sigjmp_buf sigbus_env;
+static __thread volatile sig_atomic_t sigbus_expected;
 
 static void on_sigbus(int sig)
 {
@@ -67,11 +69,25 @@ bool accessible(const void *addr)
     return peek(addr) != -1;
 }
 
-void sigbus_init(void)
+bool poison(void *addr)
+{
+    bool done = true;
+
+    sigbus_expected = 1;
+    /* It raises SIGBUS itself, as the page is mapped here. */
+    if (!sigsetjmp(sigbus_env, 1)) {
+        done = !madvise(addr, PAGE, MADV_HWPOISON);
+    }
+    sigbus_expected = 0;
+    return done;
+}
+
+void signals_init(void)
 {
     struct sigaction sa = { .sa_handler = on_sigbus };
 
     sigaction(SIGBUS, &sa, NULL);
+    signal(SIGPIPE, SIG_IGN);
 }
 
 int gmem_create(struct vm *vm, size_t size, uint64_t flags)

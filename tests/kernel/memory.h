@@ -7,8 +7,6 @@
 #ifndef MEMORY_H
 #define MEMORY_H
 
-#include <setjmp.h>
-#include <signal.h>
 #include "vm.h"
 
 #define SENTINEL        0x5e5e5e5e5e5e5e5eull
@@ -20,16 +18,15 @@ struct mem {
     char *map;
 };
 
-/* To catch a SIGBUS that peek() or poke() don't raise. */
-extern __thread sigjmp_buf sigbus_env;
-extern __thread volatile sig_atomic_t sigbus_expected;
-
-void sigbus_init(void);
+/* To be called first: SIGBUS is caught, and a broken pipe is an error. */
+void signals_init(void);
 /* Returns the value at the address, or -1 if reading it raises SIGBUS. */
 int64_t peek(const void *addr);
 /* Returns false if writing to the address raises SIGBUS. */
 bool poke(void *addr, uint32_t value);
 bool accessible(const void *addr);
+/* Makes a page that is mapped at the address go bad; false if it cannot. */
+bool poison(void *addr);
 
 /* Return the file, or -1 and errno. */
 int gmem_create(struct vm *vm, size_t size, uint64_t flags);

@@ -51,8 +51,7 @@ int main(int argc, char **argv)
         printf("1..0 # SKIP %s\n", reason);
         return 0;
     }
-    sigbus_init();
-    signal(SIGPIPE, SIG_IGN);
+    signals_init();
     if (kvm_parameter("gmem_in_place_conversion")) {
         return tap_run(tests_on, sizeof(tests_on) / sizeof(tests_on[0]),
                        argv + 1);

@@ -75,7 +75,6 @@ int main(int argc, char **argv)
         printf("1..0 # SKIP %s\n", reason);
         return 0;
     }
-    sigbus_init();
-    signal(SIGPIPE, SIG_IGN);
+    signals_init();
     return tap_run(tests, sizeof(tests) / sizeof(tests[0]), argv + 2);
 }
