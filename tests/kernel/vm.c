@@ -252,6 +252,16 @@ int vcpu_count(struct vm *vm, int n, uint64_t gpa, uint32_t npages,
     return r;
 }
 
+int vcpu_pre_fault(struct vm *vm, int n, struct pre_fault *range)
+{
+    while (range->size) {
+        if (ioctl(vm->vcpu[n], PRE_FAULT_MEMORY, range)) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
 int64_t guest_peek_gpa(struct vm *vm, uint64_t gpa)
 {
     struct kvm_regs regs;

@@ -64,6 +64,9 @@ int vcpu_resume(struct vm *vm, int n);
 int vcpu_count(struct vm *vm, int n, uint64_t gpa, uint32_t npages,
                uint32_t rounds, unsigned int *spurious);
 
+/* Maps a range beforehand.  Returns 0 or -errno, with @range what is left. */
+int vcpu_pre_fault(struct vm *vm, int n, struct pre_fault *range);
+
 /* Returns the value, -errno of KVM_RUN, or -1000 less the exit reason. */
 int64_t guest_peek_gpa(struct vm *vm, uint64_t gpa);
 struct memory_fault *memory_fault(struct vm *vm, int n);

@@ -5,7 +5,6 @@
  */
 
 #include <unistd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include "memory.h"
 #include "tap.h"
@@ -92,17 +91,14 @@ void test_pre_fault(void)
     struct pre_fault range;
     struct mem mem;
     struct vm vm;
-    int i, r;
+    int i;
 
     vm_create(&vm, VM_TYPE_SW_PROTECTED, 1);
     mem_create(&mem, &vm, 16, FLAG_INIT_SHARED);
     check(to_private(&mem, 4, 4) == 0);
     for (i = 0; i < 2; i++) {
         range = (struct pre_fault) { .gpa = DATA_GPA, .size = 17 * PAGE };
-        do {
-            r = ioctl(vm.vcpu[0], PRE_FAULT_MEMORY, &range);
-        } while (!r && range.size);
-        check(r && errno == ENOENT, "end of the memslot");
+        check(vcpu_pre_fault(&vm, 0, &range) == -ENOENT, "end of the memslot");
         check(range.size == PAGE && range.gpa == DATA_GPA + 16 * PAGE);
         check(to_private(&mem, 0, 16) == 0, "guest mappings do not matter");
         check(to_shared(&mem, 8, 8) == 0);

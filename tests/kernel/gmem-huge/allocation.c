@@ -5,7 +5,6 @@
  */
 
 #include <unistd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include "huge.h"
@@ -136,7 +135,7 @@ void test_numa(void)
     check(!bind_node(mem.map, hsize, 1));
     check(!accessible(page(&mem, 3)) && !poke(page(&mem, 3), 1));
     check(guest_peek(&mem, 3) == -ENOMEM);
-    check(ioctl(vm.vcpu[0], PRE_FAULT_MEMORY, &range) && errno == ENOMEM);
+    check(vcpu_pre_fault(&vm, 0, &range) == -ENOMEM);
     check(allocate(mem.fd, 0, hsize) && errno == ENOMEM);
     check(blocks(mem.fd) == 0);
     check(!bind_node(mem.map, hsize, 0));

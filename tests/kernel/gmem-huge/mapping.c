@@ -270,7 +270,7 @@ void test_pre_fault(void)
     struct mappings code;
     struct mem mem;
     struct vm vm;
-    int i, r;
+    int i;
 
     vm_create(&vm, VM_TYPE_SW_PROTECTED, 1);
     huge_create(&mem, &vm, nr, 0);
@@ -279,10 +279,7 @@ void test_pre_fault(void)
         range = (struct pre_fault) {
             .gpa = DATA_GPA, .size = nr * hsize + PAGE
         };
-        do {
-            r = ioctl(vm.vcpu[0], PRE_FAULT_MEMORY, &range);
-        } while (!r && range.size);
-        check(r && errno == ENOENT, "end of the memslot");
+        check(vcpu_pre_fault(&vm, 0, &range) == -ENOENT, "end of the memslot");
         check(range.size == PAGE && range.gpa == DATA_GPA + nr * hsize);
         check_huge_mappings(&vm, &code, (long)nr, 0l);
         check(blocks(mem.fd) == (long)(nr * hsize / 512));
