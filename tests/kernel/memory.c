@@ -243,14 +243,3 @@ int guest_poke(struct mem *mem, size_t n, uint32_t value)
 {
     return vcpu_run(mem->vm, 0, GUEST(write), 0, DATA_GPA + n * PAGE, value, 0);
 }
-
-int64_t ask(int to, int from, size_t n)
-{
-    int64_t answer = -2;
-
-    if (write(to, &n, sizeof(n)) != sizeof(n) ||
-        read(from, &answer, sizeof(answer)) != sizeof(answer)) {
-        return -3;
-    }
-    return answer;
-}

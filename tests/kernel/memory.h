@@ -60,10 +60,4 @@ int allocate(int fd, uint64_t offset, uint64_t size);
 int64_t guest_peek(struct mem *mem, size_t n);
 int guest_poke(struct mem *mem, size_t n, uint32_t value);
 
-/*
- * Tells a child process a number by a pipe.  Returns what it answers by
- * another, or a negative number that peek() never returns.
- */
-int64_t ask(int to, int from, size_t n);
-
 #endif

@@ -41,9 +41,10 @@ VARIANTS = [('implicit', '-DLOST=1'), ('implicit', '-DCONVERTS=0'),
 PROGRAMS = {
     'emulator': ('emulator', 'emulator-guest', 'tap', 'vm'),
     'find-text': ('find-text',),
-    'gmem-conversion': ('gmem-conversion/*', 'files', 'memory', 'pin', 'tap',
-                        'vm'),
-    'gmem-huge': ('gmem-huge/*', 'files', 'memory', 'pin', 'pool', 'tap', 'vm'),
+    'gmem-conversion': ('gmem-conversion/*', 'child', 'files', 'memory', 'pin',
+                        'tap', 'vm'),
+    'gmem-huge': ('gmem-huge/*', 'child', 'files', 'memory', 'pin', 'pool',
+                  'tap', 'vm'),
     'kexec': ('kexec',),
 }
 PRELOADED = ['busy-memory', 'fault-exits', 'library-thread', 'older-kvm',

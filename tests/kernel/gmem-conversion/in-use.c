@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include "child.h"
 #include "memory.h"
 #include "pin.h"
 #include "tap.h"
@@ -144,65 +145,33 @@ void test_pinned(void)
 void test_processes(void)
 {
     enum { CHILDREN = 3 };
-    int to[CHILDREN][2], from[CHILDREN][2];
+    struct child children[CHILDREN];
     struct mem mem;
     struct vm vm;
-    pid_t pid[CHILDREN];
+    pid_t pid;
     int i, round;
 
     vm_create(&vm, VM_TYPE_SW_PROTECTED, 1);
     mem_create(&mem, &vm, 4, FLAG_INIT_SHARED);
     check(poke(page(&mem, 0), 0x10));
-    fflush(stdout);
-
     for (i = 0; i < CHILDREN; i++) {
-        if (pipe(to[i]) || pipe(from[i])) {
-            bail_out("pipe");
-        }
-        pid[i] = fork();
-        if (!pid[i]) {
-            char *map = mem.map;
-            int64_t answer;
-            size_t n;
-
-            /* The first has the parent's mapping, the others their own. */
-            if (i) {
-                munmap(mem.map, 4 * PAGE);
-                map = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
-                           mem.fd, 0);
-            }
-            for (round = 0; round <= i; round++) {
-                close(to[round][1]);
-            }
-            while (read(to[i][0], &n, sizeof(n)) == sizeof(n)) {
-                answer = peek(map + n * PAGE);
-                if (answer != -1) {
-                    poke(map + n * PAGE, answer + 1);
-                }
-                if (write(from[i][1], &answer, sizeof(answer)) < 0) {
-                    _exit(1);
-                }
-            }
-            _exit(0);
-        }
-        close(to[i][0]);
-        close(from[i][1]);
+        child_start(&children[i], &mem, i > 0);
     }
 
     for (round = 0; round < 3; round++) {
         uint32_t expected = 0x10 + round * (CHILDREN + 1);
 
         for (i = 0; i < CHILDREN; i++) {
-            check(ask(to[i][1], from[i][0], 0) == expected + i,
+            check(child_peek(&children[i], 0) == expected + i,
                   "round %d, child %d", round, i);
-            check(ask(to[i][1], from[i][0], 1) != -1);
+            check(child_peek(&children[i], 1) != -1);
         }
         check(to_private(&mem, 0, 1) == 0);
         check(!accessible(page(&mem, 0)));
         for (i = 0; i < CHILDREN; i++) {
-            check(ask(to[i][1], from[i][0], 0) == -1,
-                  "round %d, child %d", round, i);
-            check(ask(to[i][1], from[i][0], 1) != -1);
+            check(child_peek(&children[i], 0) == -1, "round %d, child %d",
+                  round, i);
+            check(child_peek(&children[i], 1) != -1);
         }
         check(guest_peek(&mem, 0) == expected + CHILDREN);
         check(guest_poke(&mem, 0, expected + CHILDREN + 1) == 0);
@@ -210,20 +179,16 @@ void test_processes(void)
         check(peek(page(&mem, 0)) == expected + CHILDREN + 1);
     }
     for (i = 0; i < CHILDREN; i++) {
-        int status;
-
-        close(to[i][1]);
-        check(waitpid(pid[i], &status, 0) == pid[i] && status == 0);
-        close(from[i][0]);
+        check(child_end(&children[i]));
     }
 
     /* A child that is given the file can convert, too. */
     fflush(stdout);
-    pid[0] = fork();
-    if (!pid[0]) {
+    pid = fork();
+    if (!pid) {
         _exit(to_private(&mem, 1, 2) ? 1 : 0);
     }
-    check(waitpid(pid[0], &i, 0) == pid[0] && i == 0);
+    check(waitpid(pid, &i, 0) == pid && i == 0);
     check(accessible(page(&mem, 0)) && !accessible(page(&mem, 1)) &&
           !accessible(page(&mem, 2)) && accessible(page(&mem, 3)));
     mem_destroy(&mem);

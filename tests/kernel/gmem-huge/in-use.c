@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
+#include "child.h"
 #include "huge.h"
 #include "memory.h"
 #include "pin.h"
@@ -191,52 +191,27 @@ void test_pinned_free(void)
 void test_processes(void)
 {
     size_t n = hpages / 2;
-    int to[2], from[2], status;
+    struct child child;
     struct mem mem;
     struct vm vm;
-    pid_t pid;
     int round;
 
     vm_create(&vm, VM_TYPE_SW_PROTECTED, 1);
     huge_create(&mem, &vm, 1, 0);
     check(to_shared(&mem, n, 2) == 0 && poke(page(&mem, n), 0x10));
-    fflush(stdout);
-    if (pipe(to) || pipe(from)) {
-        bail_out("pipe");
-    }
-    pid = fork();
-    if (!pid) {
-        int64_t answer;
-        size_t p;
-
-        close(to[1]);
-        while (read(to[0], &p, sizeof(p)) == sizeof(p)) {
-            answer = peek(page(&mem, p));
-            if (answer != -1) {
-                poke(page(&mem, p), answer + 1);
-            }
-            if (write(from[1], &answer, sizeof(answer)) < 0) {
-                _exit(1);
-            }
-        }
-        _exit(0);
-    }
-    close(to[0]);
-    close(from[1]);
+    child_start(&child, &mem, false);
     for (round = 0; round < 3; round++) {
-        check(ask(to[1], from[0], n) == 0x10 + round);
-        check(ask(to[1], from[0], n + 1) == round);
+        check(child_peek(&child, n) == 0x10 + round);
+        check(child_peek(&child, n + 1) == round);
         check(to_private(&mem, n, 1) == 0);
-        check(ask(to[1], from[0], n) == -1 && !accessible(page(&mem, n)));
+        check(child_peek(&child, n) == -1 && !accessible(page(&mem, n)));
         check(to_private(&mem, n + 1, 1) == 0);
-        check(ask(to[1], from[0], n + 1) == -1);
+        check(child_peek(&child, n + 1) == -1);
         check(guest_peek(&mem, n) == 0x11 + round &&
               guest_peek(&mem, n + 1) == round + 1);
         check(to_shared(&mem, n, 2) == 0);
     }
-    close(to[1]);
-    check(waitpid(pid, &status, 0) == pid && status == 0);
-    close(from[0]);
+    check(child_end(&child));
     mem_destroy(&mem);
     vm_destroy(&vm);
 }
