@@ -7,8 +7,8 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/cutils.h"
+#include "qemu/host-meminfo.h"
 #include "hw/boards.h"
-#include "system/host-meminfo.h"
 #include "system/kvm.h"
 #include "hostmem-guest-memfd.h"
 

@@ -6,8 +6,8 @@
 
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
+#include "qemu/host-meminfo.h"
 #include "qemu/units.h"
-#include "system/host-meminfo.h"
 
 static void test_parse(void)
 {

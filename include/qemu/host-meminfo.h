@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef SYSTEM_HOST_MEMINFO_H
-#define SYSTEM_HOST_MEMINFO_H
+#ifndef QEMU_HOST_MEMINFO_H
+#define QEMU_HOST_MEMINFO_H
 
 #define HOST_MEMINFO "/proc/meminfo"
 #define HOST_HUGEPAGES "/sys/kernel/mm/hugepages"

@@ -6,8 +6,8 @@
 
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
+#include "qemu/host-meminfo.h"
 #include "qemu/units.h"
-#include "system/host-meminfo.h"
 
 /* "<number>@suffix", in kB, and nothing behind it. */
 static bool parse_kb(const char *text, const char *suffix, uint64_t *bytes)
