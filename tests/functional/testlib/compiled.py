@@ -42,9 +42,9 @@ PROGRAMS = {
     'emulator': ('emulator', 'emulator-guest', 'tap', 'vm'),
     'find-text': ('find-text',),
     'gmem-conversion': ('gmem-conversion/*', 'child', 'files', 'memory', 'pin',
-                        'tap', 'vm'),
+                        'race', 'tap', 'vm'),
     'gmem-huge': ('gmem-huge/*', 'child', 'files', 'memory', 'pin', 'pool',
-                  'tap', 'vm'),
+                  'race', 'tap', 'vm'),
     'kexec': ('kexec',),
 }
 PRELOADED = ['busy-memory', 'fault-exits', 'library-thread', 'older-kvm',

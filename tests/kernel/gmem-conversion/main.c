@@ -6,7 +6,7 @@
  * off, only that the kernel behaves like one that doesn't know it is tested.
  *
  *     gcc -O2 -Wall -static -pthread -I.. -o gmem-conversion *.c \
- *         ../{child,files,memory,pin,tap,vm}.c
+ *         ../{child,files,memory,pin,race,tap,vm}.c
  *     ./gmem-conversion [NAME...]
  *
  * SPDX-License-Identifier: GPL-2.0-or-later

@@ -6,7 +6,7 @@
  * huge pages.  Output is TAP.
  *
  *     gcc -O2 -Wall -static -pthread -I.. -o gmem-huge *.c \
- *         ../{child,files,memory,pin,pool,tap,vm}.c
+ *         ../{child,files,memory,pin,pool,race,tap,vm}.c
  *     ./gmem-huge 2M|1G [NAME...]
  *
  * SPDX-License-Identifier: GPL-2.0-or-later

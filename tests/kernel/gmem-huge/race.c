@@ -5,87 +5,36 @@
  */
 
 #define _GNU_SOURCE
-#include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include "huge.h"
-#include "memory.h"
-#include "pin.h"
+#include "race.h"
 #include "tap.h"
 #include "tests.h"
 
-/*
- * Concurrency.  Every page holds zero or its own number, as nobody writes
- * anything else, whoever converts, punches and maps it meanwhile.
- */
-enum { RACE_VCPUS = 2, RACE_ROUNDS = 1000, CONVERTERS = 2 };
-
-static struct {
-    struct mem mem;
-    size_t first, npages;   /* where all happens */
-    bool stop;
-    unsigned int conversions;
-    unsigned int retries;
-    unsigned int spurious;
-    unsigned int reads;
-    unsigned int punched;
-} race;
-
-static bool race_over(void)
-{
-    return __atomic_load_n(&race.stop, __ATOMIC_RELAXED);
-}
-
-static void race_count(unsigned int *counter)
-{
-    __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
-}
-
-static bool race_has(unsigned int *counter)
-{
-    return __atomic_load_n(counter, __ATOMIC_RELAXED) > 0;
-}
-
-/* On a busy machine, a thread may not have had a turn yet. */
-static void race_await(unsigned int *counter)
-{
-    while (!race_has(counter) && !tap_failed_checks) {
-        sched_yield();
-    }
-}
+enum { RACE_ROUNDS = 1000, CONVERTERS = 2 };
 
 /* Around the place where two huge pages, or two halves of one, meet. */
-static void race_start(struct vm *vm)
+static void begin(void)
 {
-    memset(&race, 0, sizeof(race));
-    vm_create(vm, VM_TYPE_SW_PROTECTED, RACE_VCPUS);
-    huge_create(&race.mem, vm, order == ORDER_2M ? 3 : 2,
+    race_begin();
+    huge_create(&race.mem, &race.vm, order == ORDER_2M ? 3 : 2,
                 order == ORDER_2M ? FLAG_INIT_SHARED : 0);
     race.npages = 2 * PAGES_2M;
     race.first = order == ORDER_2M ? PAGES_2M / 2 : hpages - race.npages / 2;
 }
 
-static void race_end(struct vm *vm)
-{
-    printf("# %u conversions, %u retries, %u memory faults, %u reads, "
-           "%u holes\n", race.conversions, race.retries, race.spurious,
-           race.reads, race.punched);
-    mem_destroy(&race.mem);
-    vm_destroy(vm);
-}
-
-static void *race_converter(void *arg)
+static void *converter(void *arg)
 {
     unsigned int seed = (intptr_t)arg;
+    bool ok = true;
 
-    while (!race_over()) {
+    while (ok && !race_over()) {
         size_t first = race.first + rand_r(&seed) % race.npages;
         size_t n = 1 + rand_r(&seed) % (race.first + race.npages - first);
-        int r;
 
         /* Single pages keep huge pages split; all of them merges them. */
         if (rand_r(&seed) % 2) {
@@ -94,47 +43,13 @@ static void *race_converter(void *arg)
             first = order == ORDER_2M ? 0 : race.first;
             n = order == ORDER_2M ? race.mem.npages : race.npages;
         }
-        if (rand_r(&seed) % 2) {
-            r = to_private_retry(&race.mem, first, n, &race.retries);
-        } else {
-            r = to_shared(&race.mem, first, n);
-        }
-        if (!check(r == 0, "converter: %d", r)) {
-            break;
-        }
-        race_count(&race.conversions);
-    }
-    return NULL;
-}
-
-static void *race_vcpu(void *arg)
-{
-    int n = (intptr_t)arg;
-    size_t npages = race.npages / RACE_VCPUS;
-    int r = vcpu_count(race.mem.vm, n, DATA_GPA + (race.first + n * npages) *
-                       PAGE, npages, RACE_ROUNDS, &race.spurious);
-
-    check(r == 0, "vCPU %d: %d, port 0x%x", n, r,
-          race.mem.vm->run[n]->io.port);
-    return NULL;
-}
-
-/* Reads only, and takes a SIGBUS for what it is. */
-static void *race_toucher(void *arg)
-{
-    unsigned int seed = (intptr_t)arg;
-
-    while (!race_over()) {
-        if (accessible(page(&race.mem, race.first +
-                            rand_r(&seed) % race.npages))) {
-            race_count(&race.reads);
-        }
+        ok = race_convert(&seed, first, n);
     }
     return NULL;
 }
 
 /* Does to a mapping what can be done to a mapping. */
-static void *race_mapper(void *arg)
+static void *mapper(void *arg)
 {
     size_t size = race.npages * PAGE;
     char *map, *moved;
@@ -169,63 +84,27 @@ static void *race_mapper(void *arg)
     return NULL;
 }
 
-/* Either pins a page or finds it private. */
-static void *race_pinner(void *arg)
-{
-    unsigned int i = 0;
-    struct pin p;
-
-    while (!race_over()) {
-        pin(&p, i % 4 ? PIN_VMSPLICE : PIN_IO_URING,
-            page(&race.mem, race.first + i % 4), 1);
-        unpin(&p);
-        i++;
-    }
-    return NULL;
-}
-
 static void run_race(bool host)
 {
-    pthread_t vcpus[RACE_VCPUS], others[CONVERTERS + 3];
-    struct vm vm;
-    size_t i;
-    int nr = 0;
+    int i;
 
-    race_start(&vm);
+    begin();
     for (i = 0; i < CONVERTERS; i++) {
-        pthread_create(&others[nr++], NULL, race_converter,
-                       (void *)(intptr_t)(i + 1));
+        race_spawn(converter, i + 1);
     }
     if (host) {
-        pthread_create(&others[nr++], NULL, race_toucher, (void *)99);
-        pthread_create(&others[nr++], NULL, race_mapper, NULL);
-        pthread_create(&others[nr++], NULL, race_pinner, NULL);
+        race_spawn(race_toucher, 99);
+        race_spawn(mapper, 0);
+        race_spawn(race_pinner, 0);
     }
-    for (i = 0; i < RACE_VCPUS; i++) {
-        pthread_create(&vcpus[i], NULL, race_vcpu, (void *)(intptr_t)i);
-    }
-    for (i = 0; i < RACE_VCPUS; i++) {
-        pthread_join(vcpus[i], NULL);
-    }
+    race_let_vcpus_count(RACE_ROUNDS);
     race_await(&race.conversions);
     if (host) {
         race_await(&race.reads);
     }
-    __atomic_store_n(&race.stop, true, __ATOMIC_RELAXED);
-    while (nr) {
-        pthread_join(others[--nr], NULL);
-    }
-
-    check(to_shared(&race.mem, race.first, race.npages) == 0);
-    for (i = race.first; i < race.first + race.npages; i++) {
-        int64_t got = peek(page(&race.mem, i));
-
-        if (!check(got == RACE_ROUNDS, "page %zu: %lld", i,
-                   (long long)got)) {
-            break;
-        }
-    }
-    race_end(&vm);
+    race_stop();
+    race_check_counts();
+    race_end();
 }
 
 void test_race_vcpus(void)
@@ -238,9 +117,9 @@ void test_race_host(void)
     run_race(true);
 }
 
-static void *race_puncher(void *arg)
+static void *puncher(void *arg)
 {
-    unsigned int seed = 5;
+    unsigned int seed = (intptr_t)arg;
     int i;
 
     /* It takes its time to zero 1 GiB, again and again. */
@@ -261,24 +140,14 @@ static void *race_puncher(void *arg)
     return NULL;
 }
 
-static void *race_rebinder(void *arg)
-{
-    struct mem *mem = &race.mem;
-    int i;
-
-    for (i = 0; i < (order == ORDER_2M ? 200 : 20); i++) {
-        check(!set_region(mem->vm, 1, DATA_GPA, 0, mem->map, mem->fd, 0));
-        check(!set_region(mem->vm, 1, DATA_GPA, mem->npages * PAGE, mem->map,
-                          mem->fd, 0));
-    }
-    return NULL;
-}
-
-/* Writes pages' numbers, and reads what became of them. */
-static void *race_writer(void *arg)
+/*
+ * Every page holds zero or its own number, as nobody writes anything else,
+ * whoever converts, punches and maps it meanwhile.
+ */
+static void *guest_writer(void *arg)
 {
     int n = (intptr_t)arg;
-    struct vm *vm = race.mem.vm;
+    struct vm *vm = &race.vm;
     unsigned int seed = n + 40;
 
     while (!race_over()) {
@@ -306,7 +175,7 @@ static void *race_writer(void *arg)
     return NULL;
 }
 
-static void *race_reader(void *arg)
+static void *reader(void *arg)
 {
     unsigned int seed = (intptr_t)arg;
 
@@ -325,25 +194,19 @@ static void *race_reader(void *arg)
 
 void test_race_memslots(void)
 {
-    pthread_t threads[8];
-    struct vm vm;
-    int i, nr = 0;
+    int i;
 
-    race_start(&vm);
-    pthread_create(&threads[nr++], NULL, race_rebinder, NULL);
-    pthread_create(&threads[nr++], NULL, race_puncher, NULL);
-    pthread_create(&threads[nr++], NULL, race_converter, (void *)3);
-    pthread_create(&threads[nr++], NULL, race_converter, (void *)4);
-    pthread_create(&threads[nr++], NULL, race_reader, (void *)5);
+    begin();
+    race_spawn(puncher, 5);
+    race_spawn(converter, 3);
+    race_spawn(converter, 4);
+    race_spawn(reader, 5);
     for (i = 0; i < RACE_VCPUS; i++) {
-        pthread_create(&threads[nr++], NULL, race_writer, (void *)(intptr_t)i);
+        race_spawn(guest_writer, i);
     }
-    pthread_join(threads[0], NULL);
+    race_rebind(order == ORDER_2M ? 200 : 20);
     race_await(&race.conversions);
     race_await(&race.punched);
-    __atomic_store_n(&race.stop, true, __ATOMIC_RELAXED);
-    for (i = 1; i < nr; i++) {
-        pthread_join(threads[i], NULL);
-    }
-    race_end(&vm);
+    race_stop();
+    race_end();
 }
