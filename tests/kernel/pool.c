@@ -88,12 +88,12 @@ void pool_read(struct pool *p)
     }
 }
 
-bool pool_equal(const struct pool *a, const struct pool *b)
+static bool pool_equal(const struct pool *a, const struct pool *b)
 {
     return !memcmp(a, b, sizeof(*a));
 }
 
-void pool_print(const char *title, const struct pool *p)
+static void pool_print(const char *title, const struct pool *p)
 {
     int i, node;
 
@@ -114,6 +114,24 @@ void pool_print(const char *title, const struct pool *p)
     printf("\n");
 }
 
+static void print_both(const struct pool *wanted, const struct pool *got)
+{
+    pool_print("wanted", wanted);
+    pool_print("got", got);
+}
+
+bool pool_is(const struct pool *wanted)
+{
+    struct pool now;
+
+    pool_read(&now);
+    if (!pool_equal(&now, wanted)) {
+        print_both(wanted, &now);
+        return false;
+    }
+    return true;
+}
+
 bool pool_await(const struct pool *wanted)
 {
     struct pool now;
@@ -126,9 +144,23 @@ bool pool_await(const struct pool *wanted)
         }
         usleep(10000);
     }
-    pool_print("wanted", wanted);
-    pool_print("got", &now);
+    print_both(wanted, &now);
     return false;
+}
+
+bool pool_grew(const struct pool *before, long nr, long free, long resv)
+{
+    struct pool wanted = *before, now;
+
+    wanted.total[POOL_NR] += nr;
+    wanted.total[POOL_FREE] += free;
+    wanted.total[POOL_RESV] += resv;
+    pool_read(&now);
+    if (memcmp(now.total, wanted.total, sizeof(now.total))) {
+        print_both(&wanted, &now);
+        return false;
+    }
+    return true;
 }
 
 static void pool_write(const char *file, long nr)

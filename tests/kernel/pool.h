@@ -26,13 +26,18 @@ bool pool_init(unsigned int order);
 int pool_nodes(void);
 
 void pool_read(struct pool *p);
-bool pool_equal(const struct pool *a, const struct pool *b);
-void pool_print(const char *title, const struct pool *p);
+/* Whether the counters are as given; if not, prints both. */
+bool pool_is(const struct pool *wanted);
 /*
- * Waits until the counters are as given.  Who drops the last reference to a
- * page returns it to the pool some time later, and no event tells when.
+ * Waits until they are.  Who drops the last reference to a page returns it to
+ * the pool some time later, and no event tells when.
  */
 bool pool_await(const struct pool *wanted);
+/*
+ * Whether there are so many more pages than before, in all, free, and reserved,
+ * and as many surplus ones; if not, prints both.
+ */
+bool pool_grew(const struct pool *before, long nr, long free, long resv);
 
 /* The pool's size, which may turn out smaller than asked for. */
 void pool_resize(long nr);
