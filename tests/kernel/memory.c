@@ -178,6 +178,24 @@ int convert_bytes(int fd, uint64_t offset, uint64_t size, uint64_t attrs,
     return r;
 }
 
+int convert_read_only(int fd, uint64_t offset, uint64_t size, uint64_t attrs)
+{
+    struct attributes2 *args = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int r;
+
+    if (args == MAP_FAILED) {
+        bail_out("memory for an argument");
+    }
+    args->offset = offset;
+    args->size = size;
+    args->attributes = attrs;
+    mprotect(args, PAGE, PROT_READ);
+    r = ioctl(fd, SET_ATTRIBUTES2, args) ? -errno : 0;
+    munmap(args, PAGE);
+    return r;
+}
+
 int convert(struct mem *mem, size_t first, size_t npages, bool private,
             uint64_t *err)
 {

@@ -46,6 +46,8 @@ char *page(struct mem *mem, size_t n);
 /* Returns 0 or -errno.  @err gets error_offset, which is SENTINEL if unset. */
 int convert_bytes(int fd, uint64_t offset, uint64_t size, uint64_t attrs,
                   uint64_t *err);
+/* With an argument that the kernel cannot write to. */
+int convert_read_only(int fd, uint64_t offset, uint64_t size, uint64_t attrs);
 int convert(struct mem *mem, size_t first, size_t npages, bool private,
             uint64_t *err);
 int to_private(struct mem *mem, size_t first, size_t npages);

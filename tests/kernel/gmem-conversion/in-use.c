@@ -5,7 +5,6 @@
  */
 
 #include <unistd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include "child.h"
@@ -111,16 +110,8 @@ void test_pinned(void)
         /* The argument cannot be written to. */
         mem_create(&mem, &vm, 1, FLAG_INIT_SHARED);
         check(pin(&p, kind, page(&mem, 0), 1), "%s", name);
-        {
-            struct attributes2 *ro = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-                                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-            ro->size = PAGE;
-            ro->attributes = ATTRIBUTE_PRIVATE;
-            mprotect(ro, PAGE, PROT_READ);
-            check(ioctl(mem.fd, SET_ATTRIBUTES2, ro) && errno == EFAULT);
-            munmap(ro, PAGE);
-        }
+        check(convert_read_only(mem.fd, 0, PAGE, ATTRIBUTE_PRIVATE) ==
+              -EFAULT);
         check(accessible(page(&mem, 0)));
         unpin(&p);
         mem_destroy(&mem);

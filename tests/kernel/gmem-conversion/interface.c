@@ -7,7 +7,6 @@
 #define _GNU_SOURCE
 #include <unistd.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include "memory.h"
 #include "tap.h"
 #include "tests.h"
@@ -120,7 +119,6 @@ void test_arguments(void)
     struct mem mem;
     struct vm vm;
     size_t i;
-    void *ro;
 
     vm_create(&vm, VM_TYPE_SW_PROTECTED, 0);
     mem_create(&mem, &vm, 4, FLAG_INIT_SHARED);
@@ -158,12 +156,7 @@ void test_arguments(void)
     check(ioctl(mem.fd, KVM_CREATE_VM, 0) && errno == ENOTTY);
 
     /* The structure is read only, unless there is an offset to report. */
-    ro = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-              -1, 0);
-    memcpy(ro, &good, sizeof(good));
-    mprotect(ro, PAGE, PROT_READ);
-    check(!ioctl(mem.fd, SET_ATTRIBUTES2, ro), "read-only argument");
-    munmap(ro, PAGE);
+    check(convert_read_only(mem.fd, PAGE, PAGE, ATTRIBUTE_PRIVATE) == 0);
 
     /* Nothing but page 1 has been converted. */
     check(accessible(page(&mem, 0)) && !accessible(page(&mem, 1)) &&
