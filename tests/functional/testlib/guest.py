@@ -92,6 +92,12 @@ class Guest(VM):
         return int(self.sh(f'sed -n "s/^{field}: *//p" /proc/meminfo | '
                            'cut -d" " -f1'))
 
+    def reboot(self):
+        """Let the guest reset the machine, and boot again."""
+        self.cmd('set-action', reboot='reset')
+        self.type('reboot -f')
+        self.await_boot()
+
     def power_off(self):
         """Let the guest end QEMU."""
         self.type('poweroff -f')

@@ -210,8 +210,7 @@ def run_cold(kind, path):
         for each in kept:
             each.fill(guest)
         guest.look(filled())
-        guest.cmd('system_reset')
-        guest.await_event('RESET')
+        guest.reset()
         guest.look(filled())
         guest.cmd('cont')
         guest.run()
@@ -244,8 +243,7 @@ def run_hot(kind, path):
             each.fill(guest)
         guest.look(filled())
         unplug_shared(guest)
-        guest.cmd('system_reset')
-        guest.await_event('RESET')
+        guest.reset()
         guest.look(filled())
         guest.cmd('cont')
         guest.run()
@@ -266,8 +264,7 @@ def run_cxl(kind, path):
             '-device', 'cxl-rp,port=0,bus=cxl0,id=rp0,chassis=0,slot=2',
             '-device', 'cxl-type3,bus=rp0,volatile-memdev=vol,'
             'persistent-memdev=per,lsa=label') as vm:
-        vm.cmd('system_reset')
-        vm.await_event('RESET')
+        vm.reset()
     for each in kept:
         each.look_at_file(filled())
 
@@ -277,8 +274,7 @@ def run_nvme(kind, path):
     memory = Memory(kind, 'pmr', path)
     with VM('-S', *CONFIDENTIAL, *RAM, *memory.arguments(), '-device',
             'nvme,serial=1,pmrdev=pmr') as vm:
-        vm.cmd('system_reset')
-        vm.await_event('RESET')
+        vm.reset()
     memory.look_at_file(filled())
 
 
@@ -289,8 +285,7 @@ def run_erst(path):
     with VM('-S', *CONFIDENTIAL, *RAM, *memory.arguments(), '-device',
             'acpi-erst,memdev=erst') as vm:
         expect(memory.path.read_bytes()[:8], b'ERSTSTOR')
-        vm.cmd('system_reset')
-        vm.await_event('RESET')
+        vm.reset()
         expect(memory.path.read_bytes()[:8], b'ERSTSTOR')
 
 
@@ -323,8 +318,7 @@ def run_spoilt(path):
             blocks = memory.path.stat().st_blocks
             spoil_page(memory.path)
             vm.await_event('MEMORY_FAILURE')
-            vm.cmd('system_reset')
-            vm.await_event('RESET')
+            vm.reset()
             expect(memory.path.stat().st_blocks, blocks)
             # what is bad is not in QEMU any more
             expect(vm.hmp(f'xp /1gx {NVDIMM + BAD:#x}').split()[1],
@@ -372,8 +366,7 @@ def run_idle():
                      if each['id'] == 'pc.ram']
             expect((idle['merge'], idle['share'], idle['prealloc']),
                    (True, False, True))
-            vm.cmd('system_reset')
-            vm.await_event('RESET')
+            vm.reset()
             vm.cmd('object-del', id='pc.ram')
 
 

@@ -158,8 +158,7 @@ def run_plugged():
         for name in 'old', 'new':
             vm.cmd('device_add', driver='pc-dimm', memdev=name)
             expect_private(vm, name)
-        vm.cmd('system_reset')
-        vm.await_event('RESET')
+        vm.reset()
         vm.cmd('device_add', driver='pc-dimm', memdev='reset')
         for name in 'old', 'new', 'reset':
             expect_private(vm, name)

@@ -50,9 +50,7 @@ def boot(machine, page):
         with check('memory is sound'):
             guest.sh('seal /tmp/file 16 1 && sound /tmp/file')
         with check('and again after a reset'):
-            guest.cmd('set-action', reboot='reset')
-            guest.type('reboot -f')
-            guest.await_boot()
+            guest.reboot()
             guest.sh('[ ! -e /tmp/file ]')
             expect_private(guest)
         with check('and powers off'):

@@ -271,6 +271,11 @@ class VM(Monitor):
         if status:
             raise AssertionError(f'QEMU ended with status {status}')
 
+    def reset(self):
+        """Reset the machine."""
+        self.cmd('system_reset')
+        self.await_event('RESET')
+
     def await_files(self, files):
         """Wait until QEMU's open files are these."""
         # The RCU thread closes those of freed memory, and tells nobody.
