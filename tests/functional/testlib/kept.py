@@ -166,8 +166,7 @@ class KeptGuest(BareGuest):
         elif what == 'unplug':
             self.cmd('device_del', id='again')
         elif what == 'replug':
-            self.await_event('DEVICE_DELETED',
-                             lambda data: data.get('device') == 'again')
+            self.await_unplugged('again')
             self.plug('nvdimm')
             self.again.look(self, bytes(SIZE))
         else:
@@ -222,8 +221,7 @@ def unplug_shared(guest):
     """Unplug ivshmem, to which no guest has to agree before a reset."""
     memory = guest.kept.pop()
     guest.cmd('device_del', id='dev-sh')
-    guest.await_event('DEVICE_DELETED',
-                      lambda data: data.get('device') == 'dev-sh')
+    guest.await_unplugged('dev-sh')
     guest.cmd('object-del', id='sh')
     memory.look_at_file(filled())
 

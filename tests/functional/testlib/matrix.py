@@ -75,9 +75,7 @@ def size_for(page):
 
 def expect_page_size(guest, page):
     """Expect a guest's main memory to be of such pages."""
-    info, = [each for each in guest.cmd('query-guest-memfd')
-             if each['id'] == 'ram0']
-    expect(info['page-size'], PAGES_KIB[page] << 10)
+    expect(guest.query_memory('ram0')['page-size'], PAGES_KIB[page] << 10)
 
 
 def run_cell(page, cpus):
@@ -142,9 +140,8 @@ def run_measured():
 
 def expect_private(vm, backend_id):
     """All memory of a backend is private."""
-    info, = [each for each in vm.cmd('query-guest-memfd', map=True)
-             if each['id'] == backend_id]
-    expect([part['private'] for part in info['map']], [True])
+    parts = vm.query_memory(backend_id, map=True)['map']
+    expect([part['private'] for part in parts], [True])
 
 
 def run_plugged():
@@ -170,8 +167,7 @@ class PluggingGuest(BareGuest):
     def plug(self):
         """Plug the memory, which is private however it was left."""
         if self.answers:
-            self.await_event('DEVICE_DELETED',
-                             lambda data: data.get('device') == 'dimm')
+            self.await_unplugged('dimm')
         self.cmd('device_add', driver='pc-dimm', id='dimm', memdev='more')
         expect_private(self, 'more')
 

@@ -50,8 +50,7 @@ class StressGuest(BareGuest):
             self.cmd('device_add', driver='pc-dimm', id='dimm', memdev='more')
             self.cmd('device_del', id='dimm')
             self.unplugging.set()
-            self.await_event('DEVICE_DELETED',
-                             lambda data: data.get('device') == 'dimm')
+            self.await_unplugged('dimm')
             self.unplugging.clear()
             self.cmd('object-del', id='more')
             self.plugged += 1

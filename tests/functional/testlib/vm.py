@@ -276,6 +276,17 @@ class VM(Monitor):
         self.cmd('system_reset')
         self.await_event('RESET')
 
+    def await_unplugged(self, name):
+        """Wait until a device is gone, which a guest may have to agree to."""
+        self.await_event('DEVICE_DELETED',
+                         lambda data: data.get('device') == name)
+
+    def query_memory(self, name, **arguments):
+        """Return what QEMU says about the memory of a backend."""
+        info, = [each for each in self.cmd('query-guest-memfd', **arguments)
+                 if each['id'] == name]
+        return info
+
     def await_files(self, files):
         """Wait until QEMU's open files are these."""
         # The RCU thread closes those of freed memory, and tells nobody.
