@@ -3,11 +3,11 @@
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 
-import tempfile
 from pathlib import Path
 
 from .bare import CONFIDENTIAL, BareGuest
 from .compiled import firmware
+from .files import file_with
 from .tap import check, expect, expect_in
 from .vm import GUEST_MEMFD, main_ram, start_refused
 
@@ -31,10 +31,7 @@ class FlashGuest(BareGuest):
 
 def padded(size, image):
     """Return a file that ends with an image."""
-    file = tempfile.NamedTemporaryFile()
-    file.write(image.rjust(size, b'\0'))
-    file.flush()
-    return file
+    return file_with(image.rjust(size, b'\0'))
 
 
 def drive(file, readonly):

@@ -6,10 +6,10 @@ SPDX-License-Identifier: GPL-2.0-or-later
 import functools
 import re
 import sys
-import tempfile
 from pathlib import Path
 
 from .compiled import TOP
+from .files import file_with
 from .tap import say
 from .vm import VM
 
@@ -35,14 +35,10 @@ KERNEL_LINE = re.compile(r'\[ *\d+\.\d+\] ')
 @functools.cache
 def initrd(*programs):
     """Return the file with the guest's user space and more programs."""
-    file = tempfile.NamedTemporaryFile()
-    file.write(initramfs(INIT.read_text('utf-8')))
-    for number, path in enumerate(programs):
-        file.write(member(number, f'bin/{path.name}', FILE,
-                          path.read_bytes()))
-    file.write(member(0, 'TRAILER!!!', 0, b''))
-    file.flush()
-    return file
+    members = [member(number, f'bin/{path.name}', FILE, path.read_bytes())
+               for number, path in enumerate(programs)]
+    return file_with(b''.join([initramfs(INIT.read_text('utf-8')), *members,
+                               member(0, 'TRAILER!!!', 0, b'')]))
 
 
 class Guest(VM):

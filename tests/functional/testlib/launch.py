@@ -18,6 +18,7 @@ from pathlib import Path
 
 from .bare import BareGuest
 from .compiled import firmware
+from .files import file_with
 from .tap import expect
 from .vm import GUEST_MEMFD, main_ram, preloaded, start_refused
 
@@ -108,10 +109,7 @@ def launch_firmware(name='launched', *flags):
                                          (TDX_METADATA, ROM_SIZE - TDX_AT)))
     table = guid_entry(FOOTER, table)
     put(image, TABLE_END - len(table), table)
-    file = tempfile.NamedTemporaryFile()
-    file.write(image)
-    file.flush()
-    return file
+    return file_with(image)
 
 
 @contextmanager

@@ -5,11 +5,11 @@ SPDX-License-Identifier: GPL-2.0-or-later
 
 import functools
 import os
-import tempfile
 from itertools import accumulate, product
 from pathlib import Path
 
 from .bare import CONFIDENTIAL, BareGuest, in_place
+from .files import file_with
 from .tap import FULL, check, expect, expect_between
 from .vm import GUEST_MEMFD, VM, backend, main_ram, preloaded
 
@@ -236,10 +236,7 @@ def run_stuck():
 @functools.cache
 def image_file():
     """Return a file with the word that guest "reset" looks for."""
-    file = tempfile.NamedTemporaryFile()
-    file.write((0x1122334455667788).to_bytes(8, 'little'))
-    file.flush()
-    return file
+    return file_with((0x1122334455667788).to_bytes(8, 'little'))
 
 
 def image():
