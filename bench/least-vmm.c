@@ -29,7 +29,7 @@ enum { HC_MAP_GPA_RANGE = 12, HC_PRIVATE = 1 << 4 };
 /* The devices: those of QEMU, and one that tells what the last ioctl took. */
 enum {
     SERIAL = 0x3f8, SERIAL_STATUS = SERIAL + 5, SERIAL_READY = 0x21,
-    DEBUG_EXIT = 0xf4, GOOD_END = 21, /* of tests/guest/runtime.c */
+    DEBUG_EXIT = 0xf4, GOOD_END = 21, /* of tests/guest/runtime/ */
     LAST_IOCTL = 0x1c0,
 };
 

@@ -14,7 +14,7 @@
 
 enum {
     SERIAL = 0x3f8, DEBUG_EXIT = 0xf4, RESET_CONTROL = 0xcf9, RESET_NOW = 6,
-    /* as those of runtime.c */
+    /* as those of runtime/console.c */
     GOOD = 21, BAD = 22,
     MAP_RAM = 1, MAP_ACPI = 3,
     FADT_FLAGS = 112, HAS_RESET = 1 << 10, IN_MEMORY = 0,

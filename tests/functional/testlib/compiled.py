@@ -19,7 +19,7 @@ BARE = ('-O2 -Wall -ffreestanding -fno-stack-protector -fno-pic -no-pie '
         '-Wl,--build-id=none,-z,noexecstack,--no-warn-rwx-segments').split()
 
 GUESTS = [path.stem for path in sorted(GUEST.glob('*.c'))
-          if path.stem not in ('pvh', 'runtime')]
+          if path.stem != 'pvh']
 # guests that scenarios want with macros
 ENTRIES = [('-m32', '-DPADDING=4'), ('-m32', '-DPADDING=8'),
            ('-m64', '-DPADDING=4'), ('-m64', '-DPADDING=8')]
@@ -120,8 +120,9 @@ class Firmware(Compiled):
 def firmware(name, *flags):
     """Return a guest that is firmware itself."""
     return Firmware(''.join([name, *flags]), GUEST, *BARE, *flags,
-                    f'-Wl,-T,{GUEST}/guest.lds', GUEST / 'start.S',
-                    GUEST / 'runtime.c', GUEST / f'{name}.c')
+                    f'-I{GUEST}', f'-Wl,-T,{GUEST}/guest.lds',
+                    GUEST / 'start.S', *sorted(GUEST.glob('runtime/*.c')),
+                    GUEST / f'{name}.c')
 
 
 def elf_kernel(name, *words):
