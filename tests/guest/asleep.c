@@ -20,10 +20,8 @@ int guest_main(void)
         if (*word(DATA) != LOADED) {
             fail("what was loaded is %x", *word(DATA));
         }
-        if (convert(SHARED_AREA, AREA_END - SHARED_AREA, false) ||
-            convert(DATA, PAGE, false)) {
-            fail("conversion to shared");
-        }
+        must_convert(SHARED_AREA, AREA_END - SHARED_AREA, false);
+        must_convert(DATA, PAGE, false);
         write_pages(AREA, AREA_END, SEED);
         *word(IMAGE) = SPOILT;
         *word(DATA) = SPOILT;

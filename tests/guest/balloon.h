@@ -15,9 +15,7 @@ static void start_balloon(void)
 {
     unsigned int device = pci_find(BALLOON);
 
-    if (convert(RING, 2 * PAGE, false)) {
-        fail("cannot share the ring");
-    }
+    must_convert(RING, 2 * PAGE, false);
     find_structures(device, pci_enable(device, VIRTIO_BAR));
     start_device(VERSION_1 | ACCESS_PLATFORM);
 }

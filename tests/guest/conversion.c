@@ -18,15 +18,6 @@ static const uint64_t sizes[] = {
     PAGE, 2 * PAGE, 64 * KIB, 2 * MIB - PAGE, 2 * MIB, 2 * MIB + PAGE, 6 * MIB,
 };
 
-static void must_convert(uint64_t gpa, uint64_t size, bool private)
-{
-    int64_t ret = convert(gpa, size, private);
-
-    if (ret) {
-        fail("conversion of %x, size %x: %x", gpa, size, ret);
-    }
-}
-
 static void try_range(uint64_t gpa, uint64_t size)
 {
     uint64_t end = gpa + size;

@@ -267,13 +267,9 @@ static void try_dump(void)
 {
     give_note(SHARED);
     ask_host("dump %x", 2ull);          /* memory, and the note of it */
-    if (convert(SHARED, PAGE, true)) {
-        fail("cannot hide a note");
-    }
+    must_convert(SHARED, PAGE, true);
     ask_host("dump %x", 0ull);
-    if (convert(SHARED, PAGE, false)) {
-        fail("cannot share a page again");
-    }
+    must_convert(SHARED, PAGE, false);
     fill(SHARED, PAGE, SHARED_SEED);
     give_note(PRIVATE);
     ask_host("dump %x", 0ull);
@@ -283,9 +279,7 @@ static void try_dump(void)
 /* With two backings what was private is lost, and nothing is in its place. */
 static void what_devices_wrote_is_gone(void)
 {
-    if (convert(PRIVATE, PAGE, false)) {
-        fail("cannot share the page");
-    }
+    must_convert(PRIVATE, PAGE, false);
     for (uint64_t at = PRIVATE; at < PRIVATE + PAGE; at += 8) {
         if (*word(at) && *word(at) != pattern(at, SEED)) {
             fail("a device left %x at %x", *word(at), at);
@@ -295,10 +289,9 @@ static void what_devices_wrote_is_gone(void)
 
 int guest_main(void)
 {
-    if (convert(SHARED, END - SHARED, false) ||
-        convert(PRIVATE, PAGE, true) || convert(SECRET, PAGE, true)) {
-        fail("cannot convert");
-    }
+    must_convert(SHARED, END - SHARED, false);
+    must_convert(PRIVATE, PAGE, true);
+    must_convert(SECRET, PAGE, true);
     fill(PRIVATE, PAGE, SEED);
     fill(SECRET, PAGE, SEED);
     fill(SHARED, PAGE, SHARED_SEED);

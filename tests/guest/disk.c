@@ -90,15 +90,6 @@ static void must_be_zero(const char *what, uint64_t gpa, uint64_t size)
     }
 }
 
-static void must_convert(uint64_t gpa, uint64_t size, bool private)
-{
-    int64_t ret = convert(gpa, size, private);
-
-    if (ret) {
-        fail("conversion of %x: %x", gpa, ret);
-    }
-}
-
 /* The device sees no request, and all of them when they are shared. */
 static void try_private_ring(void)
 {

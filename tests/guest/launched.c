@@ -19,24 +19,15 @@ enum { SEED = 0x55 };
 
 int guest_main(void)
 {
-    int64_t ret;
-
     ask_host("loaded %x %x", *word(TABLE), *word(COPY));
     /* KVM takes no negative errno for what these guests ask by other calls. */
-    ret = convert(HOLE, PAGE, true);
-    if (ret != EINVAL) {
-        fail("a hole, to private: %x", ret);
-    }
+    must_return(EINVAL, HOLE, PAGE, true);
     write_pages(AREA, END, SEED);
     ask_host("hidden %x %x %x", AREA, END, (uint64_t)SEED);
-    if (convert(AREA, END - AREA, false)) {
-        fail("memory cannot become shared");
-    }
+    must_convert(AREA, END - AREA, false);
     write_pages(AREA, END, SEED);
     ask_host("seen %x %x %x", AREA, END, (uint64_t)SEED);
-    if (convert(AREA, END - AREA, true)) {
-        fail("memory cannot become private again");
-    }
+    must_convert(AREA, END - AREA, true);
     check_pages(AREA, END, SEED);
     return 0;
 }

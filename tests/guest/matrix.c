@@ -24,15 +24,6 @@ static const struct { uint64_t start, size; } ranges[] = {
 
 static unsigned int cpus;
 
-static void must_convert(uint64_t gpa, uint64_t size, bool private)
-{
-    int64_t ret = convert(gpa, size, private);
-
-    if (ret) {
-        fail("conversion of %x, size %x: %x", gpa, size, ret);
-    }
-}
-
 static void convert_ranges(unsigned int cpu)
 {
     uint64_t own = AREA + cpu * OWN, own_end = own + OWN;

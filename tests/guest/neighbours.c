@@ -19,11 +19,8 @@ static void convert_own(unsigned int cpu)
     for (unsigned int i = 0; i < ROUNDS; i++) {
         for (unsigned int page = cpu; page < PAGES; page += cpus) {
             uint64_t gpa = AREA + page * PAGE;
-            int64_t ret = convert(gpa, PAGE, i & 1);
 
-            if (ret) {
-                fail("conversion of %x: %x", gpa, ret);
-            }
+            must_convert(gpa, PAGE, i & 1);
             write_pages(gpa, gpa + PAGE, cpu);
             check_pages(gpa, gpa + PAGE, cpu);
         }
@@ -36,7 +33,7 @@ static void share_even(unsigned int cpu)
     for (unsigned int page = cpu; page < PAGES; page += cpus) {
         uint64_t gpa = AREA + page * PAGE;
 
-        convert(gpa, PAGE, page & 1);
+        must_convert(gpa, PAGE, page & 1);
         write_pages(gpa, gpa + PAGE, SEED);
     }
 }

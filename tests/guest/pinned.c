@@ -15,16 +15,6 @@ static const uint64_t pinned[] = {
     AREA, AREA + 5 * MIB + 3 * PAGE, AREA_END - PAGE,
 };
 
-static void must_give(int64_t wanted, uint64_t gpa, uint64_t size,
-                      bool private)
-{
-    int64_t ret = convert(gpa, size, private);
-
-    if (ret != wanted) {
-        fail("conversion of %x, size %x: %x", gpa, size, ret);
-    }
-}
-
 static void look(uint64_t gpa, uint64_t end, const char *what)
 {
     check_pages(gpa, end, SEED);
@@ -34,17 +24,17 @@ static void look(uint64_t gpa, uint64_t end, const char *what)
 /* All fails or all works, whatever part of the range is in use. */
 static void try_pinned(uint64_t page)
 {
-    must_give(0, AREA, AREA_END - AREA, false);
+    must_convert(AREA, AREA_END - AREA, false);
     write_pages(AREA, AREA_END, SEED);
     ask_host("pin %x", page);
-    must_give(-EAGAIN, page, PAGE, true);
-    must_give(-EAGAIN, AREA, AREA_END - AREA, true);
+    must_return(-EAGAIN, page, PAGE, true);
+    must_return(-EAGAIN, AREA, AREA_END - AREA, true);
     look(AREA, AREA_END, "seen");
     compare_states(AREA, AREA_END);
     ask_host("map");
 
     ask_host("unpin");
-    must_give(0, AREA, AREA_END - AREA, true);
+    must_convert(AREA, AREA_END - AREA, true);
     look(AREA, AREA_END, "hidden");
     compare_states(AREA, AREA_END);
     ask_host("map");
@@ -53,11 +43,11 @@ static void try_pinned(uint64_t page)
 /* Pages beside it are not in use. */
 static void try_beside(uint64_t page)
 {
-    must_give(0, AREA, AREA_END - AREA, false);
+    must_convert(AREA, AREA_END - AREA, false);
     write_pages(AREA, AREA_END, SEED);
     ask_host("pin %x", page);
-    must_give(0, page - PAGE, PAGE, true);
-    must_give(0, page + PAGE, PAGE, true);
+    must_convert(page - PAGE, PAGE, true);
+    must_convert(page + PAGE, PAGE, true);
     look(page - PAGE, page, "hidden");
     look(page, page + PAGE, "seen");
     look(page + PAGE, page + 2 * PAGE, "hidden");

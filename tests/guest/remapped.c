@@ -21,11 +21,8 @@ static void convert_own(unsigned int cpu)
 
     for (unsigned int i = 0; i < ROUNDS * PAGES; i++) {
         uint64_t gpa = own + i % PAGES * PAGE;
-        int64_t ret = convert(gpa, PAGE, i / PAGES & 1);
 
-        if (ret) {
-            fail("conversion of %x: %x", gpa, ret);
-        }
+        must_convert(gpa, PAGE, i / PAGES & 1);
     }
     __atomic_sub_fetch(&converting, 1, __ATOMIC_SEQ_CST);
 }

@@ -11,9 +11,7 @@
 
 static void share(void)
 {
-    if (convert(DIMM, DIMM_SIZE / 2, false)) {
-        fail("conversion of plugged memory");
-    }
+    must_convert(DIMM, DIMM_SIZE / 2, false);
 }
 
 int guest_main(void)

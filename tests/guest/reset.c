@@ -71,9 +71,7 @@ int guest_main(void)
     /* Private again, although the last one left half of it shared. */
     write_pages(AREA, AREA_END, HIDDEN);
     ask_host("hidden %x %x %x", AREA, AREA_END, (uint64_t)HIDDEN);
-    if (convert(AREA, (AREA_END - AREA) / 2, false)) {
-        fail("conversion after %x resets", resets);
-    }
+    must_convert(AREA, (AREA_END - AREA) / 2, false);
     write_pages(AREA, AREA_END, SHARED);
     if (resets == RESETS) {
         return 0;

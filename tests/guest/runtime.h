@@ -71,6 +71,15 @@ void compare_states(uint64_t gpa, uint64_t end);
 int64_t convert(uint64_t gpa, uint64_t size, bool private);
 
 /**
+ * must_return() - end the guest unless convert() returns something
+ * @wanted: what it is to return
+ */
+void must_return(int64_t wanted, uint64_t gpa, uint64_t size, bool private);
+
+/* The same, for 0. */
+void must_convert(uint64_t gpa, uint64_t size, bool private);
+
+/**
  * convert_pages() - convert(), by a number of pages that may be nonsense
  */
 int64_t convert_pages(uint64_t gpa, uint64_t pages, bool private);

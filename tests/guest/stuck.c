@@ -15,20 +15,13 @@ enum { EIO = 5, SEED = 0xbb };
 
 int guest_main(void)
 {
-    int64_t ret;
-
     write_pages(AREA, AREA_END, SEED);
-    ret = convert(AREA, AREA_END - AREA, false);
-    if (ret != -EIO) {
-        fail("conversion to shared: %x", ret);
-    }
+    must_return(-EIO, AREA, AREA_END - AREA, false);
     ask_host("map");
     compare_states(AREA - MIB, AREA_END + MIB);
     check_pages(MIDDLE, AREA_END, SEED);
     /* KVM has this shared, and so has QEMU: it is made private as a whole. */
-    if (convert(AREA, AREA_END - AREA, true)) {
-        fail("conversion to private");
-    }
+    must_convert(AREA, AREA_END - AREA, true);
     compare_states(AREA - MIB, AREA_END + MIB);
     write_pages(AREA, AREA_END, SEED);
     ask_host("hidden %x %x %x", AREA, AREA_END, (uint64_t)SEED);

@@ -67,15 +67,6 @@ static uint64_t last_ioctl(void)
     return value;
 }
 
-static void must_convert(uint64_t gpa, uint64_t size, bool private)
-{
-    int64_t ret = convert(gpa, size, private);
-
-    if (ret) {
-        fail("conversion of %x, size %x: %x", gpa, size, ret);
-    }
-}
-
 static void measure(uint64_t gpa, uint64_t range, bool private)
 {
     struct sample *sample = &samples[nr_samples++];

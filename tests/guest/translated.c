@@ -42,13 +42,6 @@ static bool device_copies(uint64_t base)
     return *word(to) == *word(from);
 }
 
-static void make(uint64_t table, bool private)
-{
-    if (convert(table, PAGE, private)) {
-        fail("conversion of table %x", table);
-    }
-}
-
 int guest_main(void)
 {
     uint64_t base = pci_enable(pci_find(EDU), 0);
@@ -59,11 +52,11 @@ int guest_main(void)
     }
     for (uint64_t table = TABLES; table < TABLES_END; table += PAGE) {
         /* On huge pages the shared side keeps it, and nobody is to see it. */
-        make(table, true);
+        must_convert(table, PAGE, true);
         if (device_copies(base)) {
             fail("the IOMMU sees table %x, which is private", table);
         }
-        make(table, false);
+        must_convert(table, PAGE, false);
         /* with two backings what was shared may be lost */
         fill_tables();
         if (!device_copies(base)) {

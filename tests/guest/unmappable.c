@@ -13,24 +13,6 @@
 
 enum { SEED = 0x99, TIMES = 100 };
 
-static void must_convert(uint64_t gpa, uint64_t size, bool private)
-{
-    int64_t ret = convert(gpa, size, private);
-
-    if (ret) {
-        fail("conversion of %x, size %x: %x", gpa, size, ret);
-    }
-}
-
-static void must_not_share(uint64_t gpa, uint64_t size)
-{
-    int64_t ret = convert(gpa, size, false);
-
-    if (ret != -ENOMEM) {
-        fail("to shared at %x, size %x: %x", gpa, size, ret);
-    }
-}
-
 /* Every other page, so that no two are one piece. */
 static uint64_t share_until_refused(void)
 {
@@ -53,7 +35,7 @@ int guest_main(void)
     ask_host("limit");
     refused = share_until_refused();
     for (int i = 0; i < TIMES; i++) {
-        must_not_share(refused, PAGE);
+        must_return(-ENOMEM, refused, PAGE, false);
     }
     ask_host("hidden %x %x %x", refused, refused + PAGE, (uint64_t)SEED);
     ask_host("seen %x %x %x", refused - 2 * PAGE, refused - PAGE,
@@ -63,7 +45,7 @@ int guest_main(void)
 
     /* A part of this would fit. */
     must_convert(AREA, 16 * PAGE, true);
-    must_not_share(LARGE, LARGE_END - LARGE);
+    must_return(-ENOMEM, LARGE, LARGE_END - LARGE, false);
     ask_host("hidden %x %x %x", LARGE, LARGE_END, (uint64_t)SEED);
     compare_states(LARGE, LARGE_END);
     ask_host("map");

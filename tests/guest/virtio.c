@@ -65,13 +65,6 @@ static uint16_t in16(uint16_t port)
     return value;
 }
 
-static void make(uint64_t gpa, uint64_t end, bool private)
-{
-    if (convert(gpa, end - gpa, private)) {
-        fail("conversion of %x to %x", gpa, end);
-    }
-}
-
 static void find_device(void)
 {
     for (unsigned int device = 1; device < DEVICES; device++) {
@@ -167,9 +160,9 @@ static void transfer(void)
 static void hide_buffer(void)
 {
     submit(HIDDEN);
-    make(HIDDEN, HIDDEN + PAGE, false);
+    must_convert(HIDDEN, PAGE, false);
     await();
-    make(HIDDEN, HIDDEN + PAGE, true);
+    must_convert(HIDDEN, PAGE, true);
 }
 
 /* The device is told that its queue is in private memory. */
@@ -181,17 +174,17 @@ static void hide_queue(void)
     ask_host("served");
     out8(DEVICE_STATUS, 0);
     /* Where QEMU has looked, it sees zeros until the page is shared. */
-    make(HIDDEN, HIDDEN + QUEUES, false);
-    make(HIDDEN, HIDDEN + QUEUES, true);
+    must_convert(HIDDEN, QUEUES, false);
+    must_convert(HIDDEN, QUEUES, true);
 }
 
 /* The queue becomes private while the device uses it. */
 static void take_queue(void)
 {
-    make(QUEUE, QUEUE + QUEUES, true);
+    must_convert(QUEUE, QUEUES, true);
     kick();
     kick();
-    make(QUEUE, QUEUE + QUEUES, false);
+    must_convert(QUEUE, QUEUES, false);
     if (LOST) {
         start(QUEUE);
     }
@@ -199,7 +192,7 @@ static void take_queue(void)
 
 int guest_main(void)
 {
-    make(QUEUE, SHARED_END, false);
+    must_convert(QUEUE, SHARED_END - QUEUE, false);
     find_device();
     start(QUEUE);
     transfer();

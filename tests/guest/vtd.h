@@ -58,9 +58,7 @@ static void fill_tables(void)
 
 static void map_area(void)
 {
-    if (convert(AREA, TABLES_END - AREA, false)) {
-        fail("conversion to shared");
-    }
+    must_convert(AREA, TABLES_END - AREA, false);
     write_pages(AREA, AREA_END, 1);
     fill_tables();
     *word(IOMMU + ROOT_TABLE) = ROOT;

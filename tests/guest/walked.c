@@ -21,21 +21,16 @@ int guest_main(void)
     check_pages(AREA, AREA + PAGE, SEED);
 
 #ifdef REFUSED
-    if (convert(AREA, PAGE, false) != -ENOMEM) {
-        fail("conversion to shared of what QEMU cannot map");
-    }
+    /* QEMU cannot map it. */
+    must_return(-ENOMEM, AREA, PAGE, false);
     check_pages(AREA, AREA + PAGE, SEED);
     compare_states(AREA, AREA + PAGE);
 #endif
-    if (convert(AREA, PAGE, false)) {
-        fail("conversion to shared");
-    }
+    must_convert(AREA, PAGE, false);
     check_pages(AREA, AREA + PAGE, SEED);
     write_pages(AREA, AREA + PAGE, AGAIN);
     ask_host("seen %x %x %x", AREA, AREA + PAGE, (uint64_t)AGAIN);
-    if (convert(AREA, PAGE, true)) {
-        fail("conversion to private");
-    }
+    must_convert(AREA, PAGE, true);
     ask_host("hidden %x %x %x", AREA, AREA + PAGE, (uint64_t)AGAIN);
     return 0;
 }

@@ -27,11 +27,7 @@ static const struct { uint64_t start, end; } memory[] = {
 static void convert_pieces(uint64_t gpa, uint64_t end, bool private)
 {
     for (; gpa < end; gpa += PIECE) {
-        int64_t ret = convert(gpa, PIECE, private);
-
-        if (ret) {
-            fail("conversion of %x: %x", gpa, ret);
-        }
+        must_convert(gpa, PIECE, private);
         write_pages(gpa, gpa + PIECE, private);
     }
 }

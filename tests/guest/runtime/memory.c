@@ -74,3 +74,18 @@ int64_t convert(uint64_t gpa, uint64_t size, bool private)
 {
     return convert_pages(gpa, size / PAGE, private);
 }
+
+void must_return(int64_t wanted, uint64_t gpa, uint64_t size, bool private)
+{
+    int64_t ret = convert(gpa, size, private);
+
+    if (ret != wanted) {
+        fail("%s at %x, size %x: %x", private ? "to private" : "to shared",
+             gpa, size, ret);
+    }
+}
+
+void must_convert(uint64_t gpa, uint64_t size, bool private)
+{
+    must_return(0, gpa, size, private);
+}
