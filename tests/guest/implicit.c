@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include "port.h"
 #include "runtime.h"
 
 #define AREA        (16 * MIB)
@@ -29,9 +30,7 @@ enum { SEED = 0x77, FAULT_PORT = 0xf8 };
 /* What tests/kernel/fault-exits.c makes an exit of. */
 static void access_as(uint64_t page, bool private)
 {
-    uint32_t value = page | private;
-
-    asm volatile("outl %0, %w1" : : "a"(value), "Nd"(FAULT_PORT) : "memory");
+    out32(FAULT_PORT, page | private);
 }
 
 static void look(uint64_t gpa, bool private)

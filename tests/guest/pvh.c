@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "port.h"
 
 enum {
     SERIAL = 0x3f8, DEBUG_EXIT = 0xf4, RESET_CONTROL = 0xcf9, RESET_NOW = 6,
@@ -66,11 +67,6 @@ typedef struct __attribute__((packed)) Reset {
 static const Reset *reset_register;
 
 void pvh_main(const StartInfo *info) __attribute__((noreturn));
-
-static void out8(uint16_t port, uint8_t value)
-{
-    asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
 
 static void print(const char *text, size_t length)
 {

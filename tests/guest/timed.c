@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include "port.h"
 #include "runtime.h"
 #include "../../bench/instructions.h"
 
@@ -59,14 +60,6 @@ static struct cost since(const struct cost *before)
     return cost;
 }
 
-static uint64_t last_ioctl(void)
-{
-    uint32_t value;
-
-    asm volatile("inl %1, %0" : "=a"(value) : "Nd"((uint16_t)LAST_IOCTL));
-    return value;
-}
-
 static void measure(uint64_t gpa, uint64_t range, bool private)
 {
     struct sample *sample = &samples[nr_samples++];
@@ -77,7 +70,7 @@ static void measure(uint64_t gpa, uint64_t range, bool private)
     before = begin();
     must_convert(gpa, range, private);
     sample->conversion = since(&before);
-    sample->ioctl = last_ioctl();
+    sample->ioctl = in32(LAST_IOCTL);
     before = begin();
     write_pages(gpa, gpa + range, private);
     sample->touch = since(&before);

@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include "port.h"
 #include "runtime.h"
 
 #define ONE_QUEUE   (4 * PAGE)
@@ -41,29 +42,6 @@ struct descriptor {
 
 static uint16_t queue_size, done;
 static uint64_t transfers;
-
-static void out8(uint16_t port, uint8_t value)
-{
-    asm volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
-}
-
-static void out16(uint16_t port, uint16_t value)
-{
-    asm volatile("outw %0, %1" : : "a"(value), "Nd"(port) : "memory");
-}
-
-static void out32(uint16_t port, uint32_t value)
-{
-    asm volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
-}
-
-static uint16_t in16(uint16_t port)
-{
-    uint16_t value;
-
-    asm volatile("inw %1, %0" : "=a"(value) : "Nd"(port) : "memory");
-    return value;
-}
 
 static void find_device(void)
 {

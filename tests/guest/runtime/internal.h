@@ -7,6 +7,7 @@
 #ifndef TESTS_GUEST_RUNTIME_INTERNAL_H
 #define TESTS_GUEST_RUNTIME_INTERNAL_H
 
+#include "port.h"
 #include "runtime.h"
 
 /* what the serial console and other processors interrupt the guest by */
@@ -15,37 +16,6 @@ enum { WAKE = 0x20 };
 static inline void pause(void)
 {
     asm volatile("pause" : : : "memory");
-}
-
-static inline void out8(uint16_t port, uint8_t value)
-{
-    asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline uint8_t in8(uint16_t port)
-{
-    uint8_t value;
-
-    asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-    return value;
-}
-
-static inline void out16(uint16_t port, uint16_t value)
-{
-    asm volatile("outw %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline void out32(uint16_t port, uint32_t value)
-{
-    asm volatile("outl %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline uint32_t in32(uint16_t port)
-{
-    uint32_t value;
-
-    asm volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
-    return value;
 }
 
 /* Ends QEMU. */
