@@ -306,3 +306,19 @@ def run_others():
             run_guest(name, page, cpus, size=size_for(page))
         run_chipset(page)
         run_resets(page, 2)
+
+
+def run_all():
+    """Run what is tried in place as with two backings."""
+    run_matrix()
+    run_others()
+    run_two_nodes()
+    run_refused()
+    run_odd()
+    run_guest('matrix', machine='microvm')
+    run_measured()
+    run_plugged()
+    run_asleep()
+    for page in '4 KiB', '2 MiB':
+        run_replugged(page)
+    run_stuck()
