@@ -19,7 +19,7 @@ from pathlib import Path
 from .bare import BareGuest
 from .compiled import firmware
 from .files import file_with
-from .tap import expect
+from .tap import check, expect, expect_in
 from .vm import GUEST_MEMFD, main_ram, preloaded, start_refused
 
 PAGE = 4096
@@ -221,3 +221,20 @@ def shared_in_place(calls):
         raise AssertionError('there is no memory')
     return {fd: len(left - private[fd]) for fd, left in slots.items()
             if left - private[fd]}
+
+
+def check_order(name, calls, wanted_steps, wanted_loads):
+    """Look at what KVM is told of a launch."""
+    with check(f'{name}: the calls of a launch, in order'):
+        expect(steps(calls), wanted_steps)
+    with check(f'{name}: what is loaded'):
+        expect(whole_loads(calls), wanted_loads)
+
+
+def check_cpuid(memory):
+    """Values of CPUID that firmware corrects end a launch."""
+    with check('values of CPUID that the firmware corrects'):
+        said = launch_refused('snp', memory, CORRECT_CPUID='1')
+        expect_in('SEV-SNP: CPUID validation failed for function 0x40000000, '
+                  'index: 0x0, provided: eax:0x40000001, ', said)
+        expect(said.count('CPUID validation failed'), 1)
