@@ -24,6 +24,7 @@ static const struct test tests_on[] = {
     { "init-shared", test_init_shared },
     { "indexing", test_indexing },
     { "unallocated", test_unallocated },
+    { "many", test_many },
     { "punch", test_punch },
     { "memslots", test_memslots },
     { "pre-fault", test_pre_fault },

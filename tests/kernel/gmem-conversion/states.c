@@ -150,6 +150,30 @@ void test_unallocated(void)
     vm_destroy(&vm);
 }
 
+/* So many that the tree of states is some levels high when it is replaced. */
+void test_many(void)
+{
+    const size_t npages = 1 << 14;
+    struct mem mem;
+    struct vm vm;
+    size_t n;
+    int i;
+
+    vm_create(&vm, VM_TYPE_SW_PROTECTED, 1);
+    mem_create(&mem, &vm, npages, 0);
+    for (i = 0; i < 3; i++) {
+        for (n = 0; n < npages; n += 2) {
+            check(to_shared(&mem, n, 1) == 0);
+        }
+        check(accessible(page(&mem, npages - 2)));
+        check(!accessible(page(&mem, npages - 1)));
+        check(to_private(&mem, 0, npages) == 0);
+        check(!accessible(page(&mem, npages - 2)));
+    }
+    mem_destroy(&mem);
+    vm_destroy(&vm);
+}
+
 void test_punch(void)
 {
     struct mem mem;

@@ -18,6 +18,7 @@ void test_init_private(void);
 void test_init_shared(void);
 void test_indexing(void);
 void test_unallocated(void);
+void test_many(void);
 void test_punch(void);
 void test_random(void);
 
