@@ -47,10 +47,14 @@ void hmp_info_guest_memfd(Monitor *mon, const QDict *qdict)
 {
     g_autoptr(GuestMemfdInfoList) list =
         qmp_query_guest_memfd(true, qdict_get_try_bool(qdict, "map", false),
-                              &error_abort);
+                              false, 0, &error_abort);
 
     for (GuestMemfdInfoList *each = list; each; each = each->next) {
         print_info(mon, each->value);
         print_map(mon, each->value->map);
+        if (each->value->has_map_end) {
+            monitor_printf(mon, "  more behind 0x%016" PRIx64 "\n",
+                           each->value->map_end);
+        }
     }
 }

@@ -10,9 +10,13 @@
 #include "exec/cpu-common.h"
 #include "system/ramblock.h"
 
+/* Of a RAMBlock's map in one answer: a guest can make millions. */
+enum { MAX_RANGES = 4096 };
+
 typedef struct Query {
     GuestMemfdInfoList **tail;
     bool map;
+    uint64_t from;
 } Query;
 
 static GuestMemfdMode mode_of(RAMBlock *rb)
@@ -24,14 +28,15 @@ static GuestMemfdMode mode_of(RAMBlock *rb)
                                           : GUEST_MEMFD_MODE_SEPARATE;
 }
 
+/* Returns the ranges from @at on, and goes on to what is behind them. */
 static GuestMemfdRangeList *map_of(const unsigned long *shared,
-                                   unsigned long pages)
+                                   unsigned long *at_page, unsigned long pages)
 {
     const size_t page = qemu_real_host_page_size();
     GuestMemfdRangeList *map = NULL, **tail = &map;
-    unsigned long at = 0, end;
+    unsigned long at = *at_page, end;
 
-    while (at < pages) {
+    for (int i = 0; i < MAX_RANGES && at < pages; i++) {
         bool is_shared = test_bit(at, shared);
         GuestMemfdRange *range = g_new0(GuestMemfdRange, 1);
 
@@ -43,6 +48,7 @@ static GuestMemfdRangeList *map_of(const unsigned long *shared,
         QAPI_LIST_APPEND(tail, range);
         at = end;
     }
+    *at_page = at;
     return map;
 }
 
@@ -57,24 +63,40 @@ static uint64_t count_whole_pages(const unsigned long *shared,
     return whole;
 }
 
-static void add_states(GuestMemfdInfo *info, RAMBlock *rb, bool map)
+static void add_map(GuestMemfdInfo *info, RAMBlock *rb, uint64_t from)
+{
+    const size_t page = qemu_real_host_page_size();
+    unsigned long at = from / page, pages = rb->max_length / page;
+
+    info->has_map = true;
+    info->map = map_of(rb->attributes->bitmap, &at, pages);
+    if (at < pages) {
+        info->has_map_end = true;
+        info->map_end = at * page;
+    }
+}
+
+/*
+ * Without the lock of states, as a guest decides how many there are; if it
+ * converts memory meanwhile, the answer has some of that.
+ */
+static void add_states(GuestMemfdInfo *info, RAMBlock *rb, const Query *query)
 {
     const size_t page = qemu_real_host_page_size();
     RamBlockAttributes *attr = rb->attributes;
     unsigned long pages = rb->max_length / page;
 
-    ram_block_attributes_lock();
-    info->shared = bitmap_count_one(attr->bitmap, pages) * page;
+    info->shared = qatomic_read(&attr->nr_shared) * page;
     info->q_private = rb->max_length - info->shared;
-    info->whole_pages = count_whole_pages(attr->bitmap, pages,
-                                          rb->page_size / page);
+    info->whole_pages = rb->page_size == page ? info->q_private / page :
+        count_whole_pages(attr->bitmap, pages, rb->page_size / page);
     info->conversions = attr->conversions;
     info->retries = attr->retries;
     info->failures = attr->failures;
     info->stand_ins = attr->nr_stand_ins;
-    info->has_map = map;
-    info->map = map ? map_of(attr->bitmap, pages) : NULL;
-    ram_block_attributes_unlock();
+    if (query->map) {
+        add_map(info, rb, query->from);
+    }
 }
 
 static int add_info(RAMBlock *rb, void *opaque)
@@ -94,16 +116,18 @@ static int add_info(RAMBlock *rb, void *opaque)
     info->page_size = rb->page_size;
     info->shared = rb->max_length;
     if (rb->guest_memfd >= 0) {
-        add_states(info, rb, query->map);
+        add_states(info, rb, query);
     }
     QAPI_LIST_APPEND(query->tail, info);
     return 0;
 }
 
-GuestMemfdInfoList *qmp_query_guest_memfd(bool has_map, bool map, Error **errp)
+GuestMemfdInfoList *qmp_query_guest_memfd(bool has_map, bool map,
+                                          bool has_map_start,
+                                          uint64_t map_start, Error **errp)
 {
     GuestMemfdInfoList *list = NULL;
-    Query query = { .tail = &list, .map = map };
+    Query query = { .tail = &list, .map = map, .from = map_start };
 
     qemu_ram_foreach_block(add_info, &query);
     return list;

@@ -6,7 +6,6 @@
 
 #include "qemu/osdep.h"
 #include "system/kvm-guest-memfd.h"
-#include "system/ram-private.h"
 
 int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
                                   Error **errp)
@@ -25,17 +24,8 @@ bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
     g_assert_not_reached();
 }
 
-void ram_private_init(void)
-{
-}
-
-MemoryRegion *ram_private_region(MemoryRegion *mr, uint64_t offset,
-                                 hwaddr *size)
+int kvm_set_memory_state(RAMBlock *rb, uint64_t offset, uint64_t size,
+                         bool private, uint64_t *done)
 {
     g_assert_not_reached();
-}
-
-bool ram_private_stand_in(void *host)
-{
-    return false;
 }

@@ -69,6 +69,23 @@ int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
                             uint64_t size, bool to_private, uint64_t *done);
 
 /**
+ * kvm_set_memory_state: tell KVM that memory is private or shared
+ * @rb: RAMBlock with private memory
+ * @offset: of the memory within @rb, in bytes
+ * @size: in bytes
+ * @private: what the memory is to be
+ * @done: set to how many bytes from @offset are so now
+ *
+ * @offset and @size are multiples of the host's page size.
+ *
+ * Context: ram_block_attributes_lock().
+ *
+ * Return: as kvm_guest_memfd_convert()
+ */
+int kvm_set_memory_state(RAMBlock *rb, uint64_t offset, uint64_t size,
+                         bool private, uint64_t *done);
+
+/**
  * kvm_can_convert_guest_memfd: whether KVM converts memory in place
  *
  * Found out by doing it, on a page.
@@ -164,27 +181,40 @@ int kvm_forget_memory(RAMBlock *rb);
 int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags);
 
 /**
- * kvm_restore_memory_attributes: tell KVM the states of a new memslot's pages
- * @mr: region with private memory
- * @start: guest-physical address of the memslot
- * @offset: of the memslot's memory within @mr, in bytes
- * @size: of the memslot, in bytes
+ * kvm_memory_mapped: note that KVM has a new memslot
+ * @rb: RAMBlock with private memory
+ * @start: guest-physical address
+ * @offset: of the memslot's memory within @rb, in bytes
+ * @size: in bytes
  *
- * All are multiples of the host's page size.  A failure is reported; those
- * pages are shared then.
+ * All are multiples of the host's page size.
+ *
+ * Context: BQL, until kvm_memory_map_changed().
  */
-void kvm_restore_memory_attributes(MemoryRegion *mr, hwaddr start,
-                                   uint64_t offset, uint64_t size);
+void kvm_memory_mapped(RAMBlock *rb, hwaddr start, uint64_t offset,
+                       uint64_t size);
 
 /**
- * kvm_clear_memory_attributes: make shared what a memslot is gone from
- * @mr: region with private memory that was there
- * @start: guest-physical address, a multiple of the host's page size
- * @size: in bytes, likewise
+ * kvm_memory_unmapped: note that KVM has a memslot no more
+ * @rb: RAMBlock with private memory
+ * @start: guest-physical address
+ * @offset: of the memslot's memory within @rb, in bytes
+ * @size: in bytes
  *
- * The bitmap of the RAMBlock keeps the states of its pages.
+ * Context: as kvm_memory_mapped().
  */
-void kvm_clear_memory_attributes(MemoryRegion *mr, hwaddr start,
-                                 uint64_t size);
+void kvm_memory_unmapped(RAMBlock *rb, hwaddr start, uint64_t offset,
+                         uint64_t size);
+
+/**
+ * kvm_memory_map_changed: give KVM the states of what has moved
+ *
+ * With two backings, KVM has states of addresses.  They become shared where
+ * memory is gone, and what the bitmap says where it is new.  If KVM refuses
+ * that, the memory is shared from then on, and a failure is counted.
+ *
+ * Context: BQL; after all changes of a memory map.
+ */
+void kvm_memory_map_changed(void);
 
 #endif

@@ -2,7 +2,7 @@
  * Preloaded into QEMU, this refuses a conversion, and to undo a part of it
  *
  * A guest asks for memory of two backends to become shared.  What it asks of
- * the second one is refused, and so is to put back that and the first one.
+ * the second one is refused, and so is to put back the first one.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -27,7 +27,7 @@ static bool is_refused(unsigned long request, const struct attributes *what)
 
     if (!left && what->address == at && what->size == SIZE &&
         !what->attributes) {
-        left = 3;
+        left = 2;
     }
     return left && left--;
 }

@@ -111,6 +111,19 @@ class BareGuest(VM):
         """Return how many pages QEMU has accessed, and sees as zeros."""
         return sum(each['stand-ins'] for each in self.cmd('query-guest-memfd'))
 
+    def maps(self):
+        """Return what QMP tells of private memory, with all of its map."""
+        infos = self.cmd('query-guest-memfd', map=True)
+        for info in infos:
+            while 'map-end' in info:
+                more, = [each for each in self.cmd(
+                    'query-guest-memfd', map=True,
+                    **{'map-start': info.pop('map-end')})
+                         if each['id'] == info['id']]
+                info['map'] += more.pop('map')
+                info.update(more)
+        return infos
+
     def known_states(self):
         """Return parts of QEMU's memory, and whether it has them as private.
 
@@ -119,7 +132,7 @@ class BareGuest(VM):
         blocks = dict(re.findall(r'^ *(\S+) .* (0x[0-9a-f]+) +r[ow]\s*$',
                                  self.hmp('info ramblock'), re.M))
         states = []
-        for info in self.cmd('query-guest-memfd', map=True):
+        for info in self.maps():
             expect(info['mode'], 'in-place' if in_place() else 'separate')
             for part in info['map']:
                 start = int(blocks[info['id']], 16) + part['offset']

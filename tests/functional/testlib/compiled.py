@@ -36,7 +36,8 @@ VARIANTS = [('implicit', '-DLOST=1'), ('implicit', '-DCONVERTS=0'),
             ('reset', '-DRESETS=3', '-DHOW=BY_WATCHDOG'),
             ('stress', '-DCONVERSIONS=4000'),
             ('stress', '-DCONVERSIONS=20000'),
-            ('stress', '-DCONVERSIONS=50000'), ('disk', '-DOTHERS=1'),
+            ('stress', '-DCONVERSIONS=50000'), ('large', '-DHOLD'),
+            ('disk', '-DOTHERS=1'),
             ('virtio', '-DLOST=1'), ('walked', '-DREFUSED')]
 PROGRAMS = {
     'emulator': ('emulator', 'emulator-guest', 'tap', 'vm'),

@@ -1,0 +1,91 @@
+/*
+ * Accesses of guests that want memory to be private, or shared
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <linux/kvm.h>
+#include "qapi/qapi-events-guest-memfd.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "hw/boards.h"
+#include "hw/core/cpu.h"
+#include "system/confidential-guest-support.h"
+#include "system/kvm.h"
+#include "system/kvm-guest-memfd.h"
+#include "system/runstate.h"
+
+/* of a tenth of a second each */
+enum { MAX_WAITS = 100 };
+
+static const char *state_name(bool private)
+{
+    return private ? "private" : "shared";
+}
+
+/*
+ * Linux 7.3 doesn't see that memory is private where the guest accessed a
+ * device before, unless it is asked to map it.
+ */
+static void map_as_it_is(hwaddr start, hwaddr size)
+{
+    struct kvm_pre_fault_memory range = { .gpa = start, .size = size };
+
+    /* If it cannot, the guest's access tells again. */
+    (void)kvm_vcpu_ioctl(current_cpu, KVM_PRE_FAULT_MEMORY, &range);
+}
+
+/* How often the vCPU of this thread has waited since it last got memory. */
+static __thread unsigned int waits;
+
+/*
+ * The guest makes the access again, until nothing holds the memory.  If that
+ * takes too long, somebody is to see why.
+ */
+static int wait_for_memory(hwaddr start, hwaddr size, bool to_private)
+{
+    if (++waits < MAX_WAITS) {
+        return 0;
+    }
+    waits = 0;
+    error_report("a processor waits for guest memory at 0x%" HWADDR_PRIx
+                 ", size 0x%" HWADDR_PRIx ", to become %s: something on the "
+                 "host goes on using it", start, size, state_name(to_private));
+    error_printf("The machine is paused.  End what holds the memory, then use "
+                 "cont.\n");
+    qapi_event_send_guest_memory_busy(start, size, to_private);
+    bql_lock();
+    vm_stop(RUN_STATE_PAUSED);
+    bql_unlock();
+    return EXCP_INTERRUPT;
+}
+
+int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags)
+{
+    bool to_private;
+    int ret;
+
+    if (flags & ~KVM_MEMORY_EXIT_FLAG_PRIVATE) {
+        error_report("KVM_EXIT_MEMORY_FAULT: Unknown flag 0x%" PRIx64, flags);
+        return -EINVAL;
+    }
+    /* Such an access met a conversion; what it wants is there when it ends. */
+    if (current_machine->cgs &&
+        current_machine->cgs->converts_by_request_only) {
+        map_as_it_is(start, size);
+        return 0;
+    }
+    to_private = flags & KVM_MEMORY_EXIT_FLAG_PRIVATE;
+    ret = kvm_convert_memory(start, size, to_private);
+    if (ret == -EAGAIN) {
+        return wait_for_memory(start, size, to_private);
+    }
+    waits = 0;
+    if (ret) {
+        error_report("guest memory at 0x%" HWADDR_PRIx ", size 0x%" HWADDR_PRIx
+                     ", cannot become %s as an access wants: %s", start, size,
+                     state_name(to_private), strerror(-ret));
+    }
+    return ret;
+}

@@ -1,0 +1,161 @@
+/*
+ * Conversion of guest memory between private and shared
+ *
+ * A guest may ask for any amount at once.  That is worked off in steps, each of
+ * which holds the lock of states only for itself; who asks for memory that a
+ * request before is about waits for that.  All of a request is done, or
+ * nothing: a log says what to undo.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef SYSTEM_RAM_CONVERSION_H
+#define SYSTEM_RAM_CONVERSION_H
+
+#include "qemu/units.h"
+#include "exec/hwaddr.h"
+#include "system/ramblock.h"
+
+/* Of one step, in bytes */
+#define RAM_CONVERSION_STEP (4 * MiB)
+
+/* The same for a RAMBlock, of which a huge page is converted at once. */
+static inline uint64_t ram_conversion_step_size(const RAMBlock *rb)
+{
+    return MAX(RAM_CONVERSION_STEP, rb->page_size);
+}
+
+/**
+ * RamConversionStep: pages of one RAMBlock that are converted at once
+ * @rb: the RAMBlock
+ * @offset: of the first page within @rb, in bytes
+ * @size: in bytes
+ * @pages: bitmap of the pages that change, or changed; NULL if all of them did
+ *
+ * All sizes are multiples of the host's page size.
+ */
+typedef struct RamConversionStep {
+    RAMBlock *rb;
+    uint64_t offset;
+    uint64_t size;
+    unsigned long *pages;
+} RamConversionStep;
+
+/**
+ * ram_conversion_step_do: make pages private or shared
+ * @step: what to convert; @pages is set, to be freed by the caller also if it
+ *     fails
+ * @to_private: what the pages are to be
+ *
+ * What devices may reach must be shared: they lose it before it becomes
+ * private, and get it after it became shared.
+ *
+ * Context: RCU read lock, and ram_block_attributes_lock().
+ *
+ * Return: 0; or a negative errno, and all is as it was.
+ */
+int ram_conversion_step_do(RamConversionStep *step, bool to_private);
+
+/**
+ * ram_conversion_step_undo: put pages back
+ * @step: what changed
+ * @was_to_private: what it changed to
+ *
+ * Pages that cannot be put back are counted as failures, and stay what they
+ * are, for KVM, devices and the bitmap alike.
+ *
+ * Context: as ram_conversion_step_do().
+ */
+void ram_conversion_step_undo(RamConversionStep *step, bool was_to_private);
+
+/**
+ * ram_conversion_step_free: give back the memory of the other side
+ * @step: what changed
+ * @to_private: what it changed to
+ *
+ * With two backings only: what was shared, or private, is there still.
+ *
+ * Context: RCU read lock.
+ */
+void ram_conversion_step_free(const RamConversionStep *step, bool to_private);
+
+/**
+ * ram_conversion_restore: tell KVM again what is private
+ * @step: pages that are all shared for KVM where it has them mapped
+ *
+ * What KVM refuses is shared from then on, and counted as a failure.
+ *
+ * Context: as ram_conversion_step_do().
+ */
+void ram_conversion_restore(const RamConversionStep *step);
+
+/**
+ * ram_conversion_populate: let devices have what is shared
+ * @step: some pages
+ *
+ * Context: ram_block_attributes_lock().
+ *
+ * Return: 0; or the negative errno of a device, and none has any of it.
+ */
+int ram_conversion_populate(const RamConversionStep *step);
+
+typedef struct RamConversion RamConversion;
+
+/**
+ * ram_conversion_begin: take up a request to convert memory
+ * @start: guest-physical address, a multiple of the host's page size
+ * @size: in bytes, likewise
+ * @to_private: what the memory is to be
+ *
+ * A guest may ask for any range.  What has no private side is shared: it is
+ * skipped on the way to shared, and makes a request fail on that to private.
+ *
+ * Return: the request, for ram_conversion_run()
+ */
+RamConversion *ram_conversion_begin(hwaddr start, uint64_t size,
+                                    bool to_private);
+
+/**
+ * ram_conversion_run: work a request off
+ * @request: what ram_conversion_begin() returned; freed at the end
+ * @can_pause: whether to return when the vCPU of this thread is to stop
+ *
+ * Requests for the same memory are worked off in the order in which they began.
+ * All of a request is done, or nothing.
+ *
+ * Context: without the BQL if the request may be large; not within
+ * ram_block_attributes_lock() or the RCU read lock.
+ *
+ * Return: 0; -EAGAIN if something on the host goes on using the memory;
+ * -EINPROGRESS if @can_pause, and this is to be called again; -ECANCELED if the
+ * machine was reset meanwhile; or another negative errno
+ */
+int ram_conversion_run(RamConversion *request, bool can_pause);
+
+/**
+ * ram_conversion_convert_block: convert all of a RAMBlock
+ * @rb: RAMBlock with private memory, whether a guest sees it or not
+ * @to_private: what it is to be
+ *
+ * Context: no vCPU runs, or none sees the memory.
+ *
+ * Return: as ram_conversion_run()
+ */
+int ram_conversion_convert_block(RAMBlock *rb, bool to_private);
+
+/**
+ * ram_conversion_abandon: leave memory as it is
+ * @request: one that has paused; ram_conversion_run() frees it
+ */
+void ram_conversion_abandon(RamConversion *request);
+
+/**
+ * ram_conversion_abandon_all: forget requests that have paused
+ *
+ * Their memory is what it is: for a reset, which makes all of it new.
+ *
+ * Context: no vCPU runs.
+ */
+void ram_conversion_abandon_all(void);
+
+#endif

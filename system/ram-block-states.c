@@ -1,0 +1,101 @@
+/*
+ * States of the pages of a RAMBlock: private or shared
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bitmap.h"
+#include "qemu/thread.h"
+#include "system/memory.h"
+#include "system/ramblock.h"
+#include "trace.h"
+
+/*
+ * Protects the states and listeners of all RAMBlocks.  Taken after the BQL by
+ * those who hold both; listeners are called with it.
+ */
+static QemuMutex states_mutex;
+
+static void __attribute__((__constructor__)) states_mutex_init(void)
+{
+    qemu_mutex_init(&states_mutex);
+}
+
+void ram_block_attributes_lock(void)
+{
+    qemu_mutex_lock(&states_mutex);
+}
+
+void ram_block_attributes_unlock(void)
+{
+    qemu_mutex_unlock(&states_mutex);
+}
+
+void ram_block_attributes_set(RamBlockAttributes *attr, uint64_t offset,
+                              uint64_t size, bool shared)
+{
+    const size_t page = qemu_real_host_page_size();
+    unsigned long first = offset / page, count = size / page;
+    unsigned long before = bitmap_count_one_with_offset(attr->bitmap, first,
+                                                        count);
+
+    trace_ram_block_attributes_set(attr->ram_block->idstr, offset, size,
+                                   shared ? "shared" : "private");
+    if (shared) {
+        bitmap_set(attr->bitmap, first, count);
+    } else {
+        bitmap_clear(attr->bitmap, first, count);
+    }
+    qatomic_set(&attr->nr_shared,
+                attr->nr_shared - before + (shared ? count : 0));
+}
+
+/* Tells listeners up to @end, or all, to give up what they have of a part. */
+static void discard(RamBlockAttributes *attr, uint64_t offset, uint64_t size,
+                    const RamDiscardListener *end)
+{
+    RamDiscardListener *rdl;
+
+    QLIST_FOREACH(rdl, &attr->rdl_list, next) {
+        MemoryRegionSection part = *rdl->section;
+
+        if (rdl == end) {
+            return;
+        }
+        if (memory_region_section_intersect_range(&part, offset, size)) {
+            rdl->notify_discard(rdl, &part);
+        }
+    }
+}
+
+void ram_block_attributes_notify_discard(RamBlockAttributes *attr,
+                                         uint64_t offset, uint64_t size)
+{
+    if (!attr->loading) {
+        discard(attr, offset, size, NULL);
+    }
+}
+
+int ram_block_attributes_notify_populate(RamBlockAttributes *attr,
+                                         uint64_t offset, uint64_t size)
+{
+    RamDiscardListener *rdl;
+
+    if (attr->loading) {
+        return 0;
+    }
+    QLIST_FOREACH(rdl, &attr->rdl_list, next) {
+        MemoryRegionSection part = *rdl->section;
+        int ret = 0;
+
+        if (memory_region_section_intersect_range(&part, offset, size)) {
+            ret = rdl->notify_populate(rdl, &part);
+        }
+        if (ret) {
+            discard(attr, offset, size, rdl);
+            return ret;
+        }
+    }
+    return 0;
+}

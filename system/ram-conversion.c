@@ -1,0 +1,417 @@
+/*
+ * Conversion of guest memory: requests of any size
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qemu/rcu.h"
+#include "qemu/units.h"
+#include "hw/boards.h"
+#include "hw/core/cpu.h"
+#include "system/address-spaces.h"
+#include "system/memory.h"
+#include "system/ram-conversion.h"
+#include "ram-conversion-log.h"
+#include "trace.h"
+
+enum {
+    MAX_TRIES = 9, FIRST_DELAY_US = 100,
+    /* until a vCPU looks again whether it must pause */
+    PATIENCE_MS = 2,
+};
+
+struct RamConversion {
+    RAMBlock *rb;                   /* all of it, whoever sees it; or NULL */
+    hwaddr start;                   /* as the guest sees it, or within @rb */
+    hwaddr end;
+    bool to_private;
+    bool is_queued;
+    enum { WAIT, CONVERT, UNDO, FREE, END } phase;
+    hwaddr next;                    /* what is before it is converted */
+    unsigned int tries;             /* of the step there */
+    int ret;
+    RamConversionLog log;
+    QTAILQ_ENTRY(RamConversion) node;
+};
+
+/* In the order in which they came; who overlaps one before waits for it. */
+static QTAILQ_HEAD(, RamConversion) requests =
+    QTAILQ_HEAD_INITIALIZER(requests);
+static QemuMutex requests_mutex;
+static QemuCond requests_cond;
+
+static const char *state_name(bool private)
+{
+    return private ? "private" : "shared";
+}
+
+static void __attribute__((__constructor__)) requests_init(void)
+{
+    qemu_mutex_init(&requests_mutex);
+    qemu_cond_init(&requests_cond);
+}
+
+static bool is_first(const RamConversion *request)
+{
+    uint64_t size = request->end - request->start;
+    RamConversion *other;
+
+    QTAILQ_FOREACH(other, &requests, node) {
+        if (other == request) {
+            return true;
+        }
+        if (ranges_overlap(other->start, other->end - other->start,
+                           request->start, size)) {
+            return false;
+        }
+    }
+    g_assert_not_reached();
+}
+
+static void await_turn(RamConversion *request)
+{
+    QEMU_LOCK_GUARD(&requests_mutex);
+    if (!is_first(request)) {
+        qemu_cond_timedwait(&requests_cond, &requests_mutex, PATIENCE_MS);
+        return;
+    }
+    request->phase = CONVERT;
+}
+
+static bool is_range(hwaddr start, hwaddr size)
+{
+    const size_t page = qemu_real_host_page_size();
+
+    return size && QEMU_IS_ALIGNED(start, page) &&
+           QEMU_IS_ALIGNED(size, page) && size <= HWADDR_MAX - start;
+}
+
+/* A small BAR may hide a part of a page, which KVM has no memslot for then. */
+static bool can_be_private(MemoryRegionSection *section)
+{
+    const size_t page = qemu_real_host_page_size();
+    hwaddr start = section->offset_within_address_space;
+    hwaddr end = QEMU_ALIGN_DOWN(start + int128_get64(section->size), page);
+    hwaddr cut = QEMU_ALIGN_UP(start, page) - start;
+
+    if (!memory_region_has_guest_memfd(section->mr) || start + cut >= end) {
+        return false;
+    }
+    section->offset_within_address_space += cut;
+    section->offset_within_region += cut;
+    section->size = int128_make64(end - start - cut);
+    return QEMU_IS_ALIGNED(section->offset_within_region, page);
+}
+
+/*
+ * Finds the first memory of a range that can be private; returns where to go
+ * on behind it, or a negative errno.  What cannot be private is shared already,
+ * so that guests may ask for that: some do with all addresses of devices.
+ */
+static int find_memory(hwaddr *at, hwaddr end, bool to_private,
+                       MemoryRegionSection *section)
+{
+    while (*at < end) {
+        hwaddr start = *at;
+        bool ok;
+
+        *section = memory_region_find(get_system_memory(), start, end - start);
+        if (!section->mr) {
+            *at = end;
+            return to_private ? -EINVAL : 0;
+        }
+        *at = section->offset_within_address_space +
+              int128_get64(section->size);
+        ok = can_be_private(section);
+        if (to_private &&
+            (!ok || section->offset_within_address_space != start)) {
+            memory_region_unref(section->mr);
+            return -EINVAL;
+        }
+        if (ok) {
+            return 1;
+        }
+        memory_region_unref(section->mr);
+    }
+    return 0;
+}
+
+/* The same for what is left of a request from an address on. */
+static int find_next(const RamConversion *request, hwaddr *at,
+                     MemoryRegionSection *section)
+{
+    if (!request->rb) {
+        return find_memory(at, request->end, request->to_private, section);
+    }
+    *section = (MemoryRegionSection) {
+        .mr = request->rb->mr,
+        .offset_within_address_space = *at,
+        .offset_within_region = *at,
+        .size = int128_make64(request->end - *at),
+    };
+    memory_region_ref(section->mr);
+    return 1;
+}
+
+/* Nothing is done of a request that a look at the memory map refuses. */
+static int check_memory(const RamConversion *request)
+{
+    MemoryRegionSection section;
+    hwaddr at = request->start;
+    int ret;
+
+    RCU_READ_LOCK_GUARD();
+    do {
+        ret = find_memory(&at, request->end, request->to_private, &section);
+        if (ret > 0) {
+            memory_region_unref(section.mr);
+        }
+    } while (ret > 0);
+    return ret;
+}
+
+/* A step ends where it should, and not within a huge page if it can be. */
+static void cut_step(RamConversionStep *step)
+{
+    uint64_t most = ram_conversion_step_size(step->rb);
+    uint64_t end = QEMU_ALIGN_DOWN(step->offset + most, most);
+
+    step->size = MIN(step->size, end - step->offset);
+}
+
+static void count_refusal(RamBlockAttributes *attr, bool again)
+{
+    if (again) {
+        attr->retries++;
+    } else {
+        attr->failures++;
+    }
+}
+
+static bool can_try_again(const RamConversion *request, int ret)
+{
+    return ret == -EAGAIN && request->tries < MAX_TRIES;
+}
+
+static int convert_step(RamConversion *request)
+{
+    hwaddr at = request->next;
+    MemoryRegionSection section;
+    RamConversionStep step;
+    int ret;
+
+    /*
+     * The view of memory in which regions are found stays as long, and with it
+     * a reference to each: the last one must not be dropped without the BQL.
+     */
+    RCU_READ_LOCK_GUARD();
+    /* What is unplugged meanwhile loses its attributes after this. */
+    ram_block_attributes_lock();
+    ret = find_next(request, &at, &section);
+    if (ret <= 0) {
+        ram_block_attributes_unlock();
+        request->next = request->end;
+        return ret;
+    }
+    step = (RamConversionStep) {
+        .rb = section.mr->ram_block,
+        .offset = section.offset_within_region,
+        .size = int128_get64(section.size),
+    };
+    cut_step(&step);
+    ret = ram_conversion_step_do(&step, request->to_private);
+    if (ret) {
+        count_refusal(step.rb->attributes, can_try_again(request, ret));
+        g_free(step.pages);
+    } else {
+        ram_conversion_log_add(&request->log, &step);
+        request->next = section.offset_within_address_space + step.size;
+    }
+    ram_block_attributes_unlock();
+    memory_region_unref(section.mr);
+    return ret;
+}
+
+static void count_conversions(RamConversion *request)
+{
+    RCU_READ_LOCK_GUARD();
+    ram_block_attributes_lock();
+    ram_conversion_log_count(&request->log);
+    ram_block_attributes_unlock();
+}
+
+/*
+ * Others may hold pages for a moment, the kernel among them.  Who holds one for
+ * longer makes the conversion fail, after a tenth of a second.
+ */
+static void convert(RamConversion *request)
+{
+    int ret = convert_step(request);
+
+    if (can_try_again(request, ret)) {
+        trace_ram_conversion_again(request->next, request->end,
+                                   state_name(request->to_private));
+        g_usleep(FIRST_DELAY_US << ++request->tries);
+        return;
+    }
+    request->tries = 0;
+    request->ret = ret;
+    if (ret) {
+        request->phase = UNDO;
+    } else if (request->next == request->end) {
+        count_conversions(request);
+        /* In place, there is no other side. */
+        request->phase = machine_converts_in_place(current_machine) ? END
+                                                                    : FREE;
+    }
+}
+
+/* Undoes a step, or frees what it left, from the end of the log on. */
+static void work_off(RamConversion *request)
+{
+    RamConversionStep step;
+    bool is_there;
+
+    if (ram_conversion_log_is_empty(&request->log)) {
+        request->phase = END;
+        return;
+    }
+    RCU_READ_LOCK_GUARD();
+    ram_block_attributes_lock();
+    is_there = ram_conversion_log_last(&request->log, &step);
+    if (is_there && request->phase == UNDO) {
+        ram_conversion_step_undo(&step, request->to_private);
+    }
+    ram_block_attributes_unlock();
+    if (is_there && request->phase == FREE) {
+        ram_conversion_step_free(&step, request->to_private);
+    }
+    ram_conversion_log_drop(&request->log, &step);
+}
+
+static void work(RamConversion *request)
+{
+    switch (request->phase) {
+    case WAIT:
+        await_turn(request);
+        break;
+    case CONVERT:
+        convert(request);
+        break;
+    case UNDO:
+    case FREE:
+        work_off(request);
+        break;
+    case END:
+        break;
+    }
+}
+
+static RamConversion *new_request(hwaddr start, uint64_t size, bool to_private)
+{
+    RamConversion *request = g_new0(RamConversion, 1);
+
+    request->start = request->next = start;
+    request->end = start + size;
+    request->to_private = to_private;
+    ram_conversion_log_init(&request->log);
+    trace_ram_conversion(start, size, state_name(to_private));
+    return request;
+}
+
+RamConversion *ram_conversion_begin(hwaddr start, uint64_t size,
+                                    bool to_private)
+{
+    RamConversion *request = new_request(start, size, to_private);
+
+    request->ret = is_range(start, size) ? check_memory(request) : -EINVAL;
+    if (request->ret) {
+        request->phase = END;
+        return request;
+    }
+    QEMU_LOCK_GUARD(&requests_mutex);
+    QTAILQ_INSERT_TAIL(&requests, request, node);
+    request->is_queued = true;
+    return request;
+}
+
+static void leave_queue(RamConversion *request)
+{
+    if (request->is_queued) {
+        QTAILQ_REMOVE(&requests, request, node);
+        request->is_queued = false;
+        qemu_cond_broadcast(&requests_cond);
+    }
+}
+
+static int end(RamConversion *request)
+{
+    int ret = request->ret;
+
+    qemu_mutex_lock(&requests_mutex);
+    leave_queue(request);
+    qemu_mutex_unlock(&requests_mutex);
+    if (ret == -EAGAIN && !request->rb) {
+        warn_report_once("guest memory at 0x%" HWADDR_PRIx ", size 0x%"
+                         HWADDR_PRIx ", cannot become %s: something on the "
+                         "host goes on using it", request->start,
+                         request->end - request->start,
+                         state_name(request->to_private));
+    }
+    trace_ram_conversion_done(request->start, request->end,
+                              state_name(request->to_private), ret);
+    ram_conversion_log_clear(&request->log);
+    g_free(request);
+    return ret;
+}
+
+/* A vCPU doesn't keep others waiting that want it to stop. */
+static bool must_pause(void)
+{
+    return current_cpu && qatomic_load_acquire(&current_cpu->exit_request);
+}
+
+int ram_conversion_run(RamConversion *request, bool can_pause)
+{
+    while (request->phase != END) {
+        work(request);
+        if (can_pause && request->phase != END && must_pause()) {
+            return -EINPROGRESS;
+        }
+    }
+    return end(request);
+}
+
+int ram_conversion_convert_block(RAMBlock *rb, bool to_private)
+{
+    RamConversion *request = new_request(0, rb->max_length, to_private);
+
+    request->rb = rb;
+    request->phase = CONVERT;
+    return ram_conversion_run(request, false);
+}
+
+static void abandon(RamConversion *request)
+{
+    request->phase = END;
+    request->ret = -ECANCELED;
+    leave_queue(request);
+}
+
+void ram_conversion_abandon(RamConversion *request)
+{
+    QEMU_LOCK_GUARD(&requests_mutex);
+    abandon(request);
+}
+
+void ram_conversion_abandon_all(void)
+{
+    RamConversion *request, *next;
+
+    QEMU_LOCK_GUARD(&requests_mutex);
+    QTAILQ_FOREACH_SAFE(request, &requests, node, next) {
+        abandon(request);
+    }
+}

@@ -1,0 +1,84 @@
+"""Convert much memory at once, and stop and reset the machine meanwhile.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+
+from .bare import PAGE, BareGuest, in_place
+from .matrix import mode, pages_of
+from .tap import check, expect
+from .vm import GUEST_MEMFD, main_ram
+
+MIB = 1 << 20
+# as in tests/guest/large.c
+AREA, PARTED_END, AREA_END = 16 * MIB, 56 * MIB, 512 * MIB
+# how many ranges an answer has, see qapi/guest-memfd.json
+MOST_RANGES = 4096
+TRIES = 200
+
+
+class LargeGuest(BareGuest):
+    """The guest, which is stopped within a conversion, and once reset."""
+
+    def __init__(self, page):
+        super().__init__('large', *main_ram(GUEST_MEMFD, AREA_END // MIB,
+                                            **pages_of(page)),
+                         flags=('-DHOLD',) if in_place() else ())
+        self.was_reset = False
+
+    def shared(self):
+        """Return how much is shared of the memory that is converted."""
+        return sum(info['shared'] for info in self.cmd('query-guest-memfd')
+                   if info['id'] == 'ram0')
+
+    def stop_within(self):
+        """Stop the machine when a part of the memory is converted."""
+        for _ in range(TRIES):
+            self.cmd('stop')
+            if 0 < self.shared() < AREA_END - AREA:
+                return
+            self.cmd('cont')
+        raise AssertionError('no conversion was met')
+
+    def check_parted(self):
+        """An answer has a part of so many ranges, and says where it ends."""
+        info, = [each for each in self.cmd('query-guest-memfd', map=True)
+                 if each['id'] == 'ram0']
+        expect(len(info['map']), MOST_RANGES)
+        last = info['map'][-1]
+        expect(last['offset'] + last['size'], info['map-end'])
+        info, = [each for each in self.maps() if each['id'] == 'ram0']
+        starts = [part['offset'] for part in info['map']]
+        expect(starts, [0, *(part['offset'] + part['size']
+                             for part in info['map'][:-1])])
+        expect([start for start in starts if AREA <= start < PARTED_END],
+               [*range(AREA, PARTED_END, PAGE)])
+
+    def interrupt(self):
+        """Stop the machine within a conversion, and let it go on."""
+        self.agree()
+        self.stop_within()
+        if not self.was_reset:
+            self.was_reset = True
+            self.cmd('system_reset')
+            self.await_event('RESET')
+        self.cmd('cont')
+
+    def answer(self, question):
+        """Do what the guest asks for."""
+        if question == 'parted':
+            self.check_parted()
+        elif question == 'interrupt':
+            self.interrupt()
+            return
+        else:
+            super().answer(question)
+            return
+        self.agree()
+
+
+def run_large(page):
+    """Run it as one test."""
+    with check(f'{AREA_END // MIB} MiB at once, {mode()}, pages of {page}'), \
+            LargeGuest(page) as guest:
+        guest.run()
+        expect(guest.was_reset, True)

@@ -1,0 +1,266 @@
+/*
+ * Unit tests: conversion of guest memory, against a naive model
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/rcu.h"
+#include "qemu/units.h"
+#include "hw/core/cpu.h"
+#include "system/ram-conversion.h"
+#include "fuzz-ram-conversion.h"
+#include "ram-conversion-model.h"
+
+enum { ROUNDS = 3000, THREADS = 4, INPUTS = 500, INPUT_SIZE = 200 };
+
+static uint64_t page_size(void)
+{
+    return qemu_real_host_page_size();
+}
+
+static int convert(hwaddr first, hwaddr count, bool to_private)
+{
+    RamConversion *request = ram_conversion_begin(first * page_size(),
+                                                  count * page_size(),
+                                                  to_private);
+
+    return ram_conversion_run(request, false);
+}
+
+/* A range that may go over several RAMBlocks, and over the hole. */
+static void choose_range(hwaddr *first, hwaddr *count)
+{
+    *first = g_test_rand_int_range(0, MODEL_ALL - 1);
+    *count = g_test_rand_int_range(0, 4)
+        ? g_test_rand_int_range(1, MIN(MODEL_ALL - *first, 40) + 1)
+        : g_test_rand_int_range(1, MODEL_ALL - *first + 1);
+}
+
+static void try_one(ModelStates before)
+{
+    bool to_private = g_test_rand_bit();
+    hwaddr first, count;
+    int ret;
+
+    model_copy(before);
+    choose_range(&first, &count);
+    model_refuse_after(g_test_rand_int_range(0, 8), g_test_rand_bit(), -ENOMEM);
+    ret = convert(first, count, to_private);
+    if (ret) {
+        g_assert_true(model_refused() || ret == -EINVAL);
+        model_check_unchanged(before);
+    } else {
+        g_assert_false(model_refused());
+        model_check_converted(before, first, count, !to_private);
+    }
+    model_check_equal(true);
+}
+
+static void test_refused_once(const void *opaque)
+{
+    static ModelStates before;
+
+    model_set_up(opaque);
+    for (int i = 0; i < ROUNDS; i++) {
+        try_one(before);
+    }
+    model_tear_down();
+}
+
+/* Nothing can be put back, but all who know a state agree on it. */
+static void test_refused_always(const void *opaque)
+{
+    model_set_up(opaque);
+    for (int i = 0; i < ROUNDS; i++) {
+        hwaddr first, count;
+
+        choose_range(&first, &count);
+        model_refuse_after(g_test_rand_int_range(0, 8),
+                     g_test_rand_int_range(0, 20), -ENOMEM);
+        convert(first, count, g_test_rand_bit());
+        model_check_equal(false);
+    }
+    model_tear_down();
+}
+
+static void test_busy(const void *opaque)
+{
+    static ModelStates before;
+
+    model_set_up(opaque);
+    model_copy(before);
+    model_refuse_after(3, 9, -EAGAIN);
+    g_assert_cmpint(convert(0, 2 * MODEL_PAGES, false), ==, 0);
+    model_check_converted(before, 0, 2 * MODEL_PAGES, true);
+    model_copy(before);
+    model_refuse_after(3, 10, -EAGAIN);
+    g_assert_cmpint(convert(0, 2 * MODEL_PAGES, true), ==, -EAGAIN);
+    model_check_unchanged(before);
+    model_check_equal(true);
+    model_tear_down();
+}
+
+/* A RAMBlock is moved away while it is converted. */
+static void test_moved(const void *opaque)
+{
+    static ModelStates before;
+
+    for (int after = 0; after < 12; after++) {
+        model_set_up(opaque);
+        model_copy(before);
+        model_lose_after(after, &model_blocks[1], false);
+        model_refuse_after(0, 0, 0);
+        if (convert(0, 2 * MODEL_PAGES, true)) {
+            model_check_unchanged(before);
+        }
+        model_refuse_after(6, 1, -ENOMEM);
+        convert(0, 2 * MODEL_PAGES, false);
+        model_check_equal(true);
+        model_lose_after(0, NULL, false);
+        model_tear_down();
+    }
+}
+
+/* What is unplugged is not touched any more. */
+static void test_unplugged(const void *opaque)
+{
+    model_set_up(opaque);
+    model_lose_after(2, &model_blocks[0], true);
+    model_refuse_after(4, 1, -ENOMEM);
+    g_assert_cmpint(convert(0, 2 * MODEL_PAGES, false), ==, -ENOMEM);
+    g_assert_true(model_is_shared(&model_blocks[0], 0));
+    g_assert_false(model_is_shared(&model_blocks[1], 0));
+    model_tear_down();
+}
+
+static void test_pauses(const void *opaque)
+{
+    static ModelStates before;
+    RamConversion *request;
+    CPUState cpu = { .exit_request = true };
+    int pauses = 0, ret;
+
+    model_set_up(opaque);
+    model_copy(before);
+    model_refuse_after(0, 0, 0);
+    current_cpu = &cpu;
+    request = ram_conversion_begin(0, 2 * MODEL_PAGES * page_size(), false);
+    while ((ret = ram_conversion_run(request, true)) == -EINPROGRESS) {
+        model_check_equal(true);
+        pauses++;
+    }
+    g_assert_cmpint(ret, ==, 0);
+    g_assert_cmpint(pauses * RAM_CONVERSION_STEP, >=,
+                    2 * MODEL_PAGES * page_size());
+    model_check_converted(before, 0, 2 * MODEL_PAGES, true);
+
+    request = ram_conversion_begin(0, 2 * MODEL_PAGES * page_size(), true);
+    g_assert_cmpint(ram_conversion_run(request, true), ==, -EINPROGRESS);
+    ram_conversion_abandon_all();
+    g_assert_cmpint(ram_conversion_run(request, true), ==, -ECANCELED);
+    model_check_equal(true);
+    current_cpu = NULL;
+    /* Nobody waits for it. */
+    g_assert_cmpint(convert(0, MODEL_PAGES, true), ==, 0);
+    model_tear_down();
+}
+
+static void *convert_often(void *opaque)
+{
+    bool to_private = opaque;
+
+    rcu_register_thread();
+    for (int i = 0; i < 100; i++) {
+        g_assert_cmpint(convert(MODEL_PAGES / 2, MODEL_PAGES, to_private), ==,
+                        0);
+    }
+    rcu_unregister_thread();
+    return NULL;
+}
+
+/* Whoever is the last, all of the range is what it wants. */
+static void test_overlapping(const void *opaque)
+{
+    QemuThread threads[THREADS];
+
+    model_set_up(opaque);
+    model_refuse_after(0, 0, 0);
+    for (int i = 0; i < THREADS; i++) {
+        qemu_thread_create(&threads[i], "convert", convert_often,
+                           (void *)(uintptr_t)(i % 2), QEMU_THREAD_JOINABLE);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        qemu_thread_join(&threads[i]);
+    }
+    for (int at = MODEL_PAGES / 2; at < MODEL_PAGES; at++) {
+        g_assert_true(model_is_shared(&model_blocks[0], at) ==
+                      model_is_shared(&model_blocks[1], at - MODEL_PAGES / 2));
+    }
+    model_check_equal(true);
+    model_tear_down();
+}
+
+static void test_bad_ranges(const void *opaque)
+{
+    static const struct {
+        hwaddr start;
+        uint64_t size;
+    } ranges[] = {
+        { 0, 0 }, { 1, 4 * KiB }, { 0, 4 * KiB + 1 }, { 4 * KiB, 1 },
+        { 4 * KiB, UINT64_MAX - 4 * KiB + 1 }, { UINT64_MAX - 4095, 8 * KiB },
+    };
+
+    model_set_up(opaque);
+    for (int i = 0; i < ARRAY_SIZE(ranges); i++) {
+        RamConversion *request = ram_conversion_begin(ranges[i].start,
+                                                      ranges[i].size, false);
+
+        g_assert_cmpint(ram_conversion_run(request, false), ==, -EINVAL);
+    }
+    model_tear_down();
+}
+
+static void test_fuzzed(void)
+{
+    uint8_t input[INPUT_SIZE];
+
+    for (int i = 0; i < INPUTS; i++) {
+        for (int at = 0; at < INPUT_SIZE; at++) {
+            input[at] = g_test_rand_int();
+        }
+        LLVMFuzzerTestOneInput(input, INPUT_SIZE);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*test)(const void *in_place);
+    } tests[] = {
+        { "refused-once", test_refused_once },
+        { "refused-always", test_refused_always },
+        { "busy", test_busy },
+        { "moved", test_moved },
+        { "unplugged", test_unplugged },
+        { "pauses", test_pauses },
+        { "overlapping", test_overlapping },
+        { "bad-ranges", test_bad_ranges },
+    };
+
+    g_test_init(&argc, &argv, NULL);
+    for (int i = 0; i < ARRAY_SIZE(tests); i++) {
+        for (int where = 0; where < 2; where++) {
+            g_autofree char *path =
+                g_strdup_printf("/ram-conversion/%s/%s",
+                                where ? "in-place" : "separate",
+                                tests[i].name);
+
+            g_test_add_data_func(path, (void *)(uintptr_t)where,
+                                 tests[i].test);
+        }
+    }
+    g_test_add_func("/ram-conversion/fuzzed", test_fuzzed);
+    return g_test_run();
+}
