@@ -150,24 +150,28 @@ void test_unallocated(void)
     vm_destroy(&vm);
 }
 
-/* So many that the tree of states is some levels high when it is replaced. */
+/*
+ * So many that the tree of states is some levels high, and that what a range
+ * replaces in it has nodes with all of their slots in use, or all but one.
+ */
 void test_many(void)
 {
     const size_t npages = 1 << 14;
     struct mem mem;
     struct vm vm;
-    size_t n;
-    int i;
+    size_t n, step;
 
     vm_create(&vm, VM_TYPE_SW_PROTECTED, 1);
     mem_create(&mem, &vm, npages, 0);
-    for (i = 0; i < 3; i++) {
+    for (step = 64; step <= npages; step *= 2) {
         for (n = 0; n < npages; n += 2) {
             check(to_shared(&mem, n, 1) == 0);
         }
         check(accessible(page(&mem, npages - 2)));
         check(!accessible(page(&mem, npages - 1)));
-        check(to_private(&mem, 0, npages) == 0);
+        for (n = 0; n < npages; n += step) {
+            check(to_private(&mem, n, step) == 0);
+        }
         check(!accessible(page(&mem, npages - 2)));
     }
     mem_destroy(&mem);
