@@ -40,8 +40,9 @@ static GuestMemfdRangeList *map_of(const unsigned long *shared,
         bool is_shared = test_bit(at, shared);
         GuestMemfdRange *range = g_new0(GuestMemfdRange, 1);
 
-        end = is_shared ? find_next_zero_bit(shared, pages, at)
-                        : find_next_bit(shared, pages, at);
+        /* The page itself may have changed meanwhile. */
+        end = is_shared ? find_next_zero_bit(shared, pages, at + 1)
+                        : find_next_bit(shared, pages, at + 1);
         range->offset = at * page;
         range->size = (end - at) * page;
         range->q_private = !is_shared;

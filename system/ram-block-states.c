@@ -5,8 +5,9 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "qemu/bitmap.h"
-#include "qemu/thread.h"
+#include "qemu/lockable.h"
 #include "system/memory.h"
 #include "system/ramblock.h"
 #include "trace.h"
@@ -14,22 +15,52 @@
 /*
  * Protects the states and listeners of all RAMBlocks.  Taken after the BQL by
  * those who hold both; listeners are called with it.
+ *
+ * Who asks first gets it first.  A mutex would mostly go to a vCPU that has let
+ * go of it just now, between two steps of a large conversion.
  */
-static QemuMutex states_mutex;
+static unsigned int next_turn, turn;
 
-static void __attribute__((__constructor__)) states_mutex_init(void)
+static QemuMutex turn_mutex;
+static QemuCond turn_cond;
+
+static void __attribute__((__constructor__)) turn_init(void)
 {
-    qemu_mutex_init(&states_mutex);
+    qemu_mutex_init(&turn_mutex);
+    qemu_cond_init(&turn_cond);
 }
 
 void ram_block_attributes_lock(void)
 {
-    qemu_mutex_lock(&states_mutex);
+    unsigned int own = qatomic_fetch_inc(&next_turn);
+
+    if (qatomic_load_acquire(&turn) == own) {
+        return;
+    }
+    QEMU_LOCK_GUARD(&turn_mutex);
+    while (qatomic_load_acquire(&turn) != own) {
+        qemu_cond_wait(&turn_cond, &turn_mutex);
+    }
 }
 
 void ram_block_attributes_unlock(void)
 {
-    qemu_mutex_unlock(&states_mutex);
+    unsigned int next = turn + 1;
+
+    qatomic_store_release(&turn, next);
+    /* Either this sees who waits, or they see that it is their turn. */
+    smp_mb();
+    if (qatomic_read(&next_turn) != next) {
+        QEMU_LOCK_GUARD(&turn_mutex);
+        qemu_cond_broadcast(&turn_cond);
+    }
+}
+
+void ram_block_attributes_renew(RamBlockAttributes *attr)
+{
+    static uint64_t generations;
+
+    attr->generation = qatomic_fetch_inc(&generations);
 }
 
 void ram_block_attributes_set(RamBlockAttributes *attr, uint64_t offset,

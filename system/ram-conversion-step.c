@@ -22,11 +22,6 @@ typedef struct Run {
     uint64_t size;
 } Run;
 
-static const char *state_name(bool private)
-{
-    return private ? "private" : "shared";
-}
-
 static unsigned long count_pages(const RamConversionStep *step)
 {
     return step->size / qemu_real_host_page_size();
@@ -131,15 +126,22 @@ static void give_access(const RamConversionStep *step,
 }
 
 /* Tells KVM, then the bitmap what KVM has done, even if it is but a part. */
+static int tell(RAMBlock *rb, uint64_t offset, uint64_t size, bool private,
+                uint64_t *done)
+{
+    int ret = kvm_set_memory_state(rb, offset, size, private, done);
+
+    ram_block_attributes_set(rb->attributes, offset, *done, !private);
+    return ret;
+}
+
 static int set_state(const RamConversionStep *step, const Run *run,
                      bool private, uint64_t *done)
 {
     uint64_t offset = step->offset + run->offset;
     RAMBlock *rb = step->rb;
-    int ret, end = 0;
+    int ret = tell(rb, offset, run->size, private, done), end = 0;
 
-    ret = kvm_set_memory_state(rb, offset, run->size, private, done);
-    ram_block_attributes_set(rb->attributes, offset, *done, !private);
     if (!private && ram_converts_in_place(rb)) {
         /* What QEMU cannot see must not be taken for shared. */
         end = ram_private_end(rb, offset, *done);
@@ -147,7 +149,24 @@ static int set_state(const RamConversionStep *step, const Run *run,
     return ret ?: end;
 }
 
-/* Pages that cannot be put back stay what KVM has them for. */
+/* They stay what KVM has them for, or QEMU, if it cannot see them. */
+static void keep(const RamConversionStep *step, const Run *run, bool private,
+                 uint64_t done, int ret)
+{
+    uint64_t offset = step->offset + run->offset;
+    RAMBlock *rb = step->rb;
+
+    rb->attributes->failures++;
+    warn_report_once("memory '%s' at 0x%" PRIx64 ", size 0x%" PRIx64
+                     ", cannot be made %s again: %s", rb->idstr, offset,
+                     run->size, ram_state_name(private), strerror(-ret));
+    ram_block_attributes_set(rb->attributes, offset + done, run->size - done,
+                             private);
+    if (!private && done) {
+        tell(rb, offset, done, true, &done);
+    }
+}
+
 static void put_back(const RamConversionStep *step, const unsigned long *pages,
                      bool private)
 {
@@ -158,16 +177,15 @@ static void put_back(const RamConversionStep *step, const unsigned long *pages,
     while (next_run(step, pages, &run)) {
         ret = set_state(step, &run, private, &done);
         if (ret) {
-            step->rb->attributes->failures++;
-            warn_report_once("memory '%s' at 0x%" PRIx64 ", size 0x%" PRIx64
-                             ", cannot be made %s again: %s", step->rb->idstr,
-                             step->offset + run.offset, run.size,
-                             state_name(private), strerror(-ret));
-            ram_block_attributes_set(step->rb->attributes,
-                                     step->offset + run.offset + done,
-                                     run.size - done, private);
+            keep(step, &run, private, done, ret);
         }
     }
+}
+
+uint64_t ram_conversion_step_size(RAMBlock *rb)
+{
+    return ram_converts_in_place(rb) ? MAX(RAM_CONVERSION_STEP, rb->page_size)
+                                     : RAM_CONVERSION_STEP;
 }
 
 int ram_conversion_step_do(RamConversionStep *step, bool to_private)
@@ -208,7 +226,7 @@ void ram_conversion_step_undo(RamConversionStep *step, bool was_to_private)
     give_access(step, changed);
 }
 
-void ram_conversion_restore(const RamConversionStep *step)
+void ram_conversion_step_restore(const RamConversionStep *step)
 {
     g_autofree unsigned long *private = find_pages(step, true);
 
@@ -216,7 +234,7 @@ void ram_conversion_restore(const RamConversionStep *step)
     give_access(step, private);
 }
 
-int ram_conversion_populate(const RamConversionStep *step)
+int ram_conversion_step_populate(const RamConversionStep *step)
 {
     g_autofree unsigned long *shared = find_pages(step, false);
 

@@ -16,18 +16,14 @@
 #include "ram-conversion-log.h"
 #include "trace.h"
 
-enum {
-    MAX_TRIES = 9, FIRST_DELAY_US = 100,
-    /* until a vCPU looks again whether it must pause */
-    PATIENCE_MS = 2,
-};
+/* Until a vCPU that waits for others looks again whether it must pause. */
+enum { PATIENCE_MS = 2 };
 
 struct RamConversion {
     RAMBlock *rb;                   /* all of it, whoever sees it; or NULL */
     hwaddr start;                   /* as the guest sees it, or within @rb */
     hwaddr end;
     bool to_private;
-    bool is_queued;
     enum { WAIT, CONVERT, UNDO, FREE, END } phase;
     hwaddr next;                    /* what is before it is converted */
     unsigned int tries;             /* of the step there */
@@ -41,11 +37,6 @@ static QTAILQ_HEAD(, RamConversion) requests =
     QTAILQ_HEAD_INITIALIZER(requests);
 static QemuMutex requests_mutex;
 static QemuCond requests_cond;
-
-static const char *state_name(bool private)
-{
-    return private ? "private" : "shared";
-}
 
 static void __attribute__((__constructor__)) requests_init(void)
 {
@@ -192,7 +183,7 @@ static void count_refusal(RamBlockAttributes *attr, bool again)
 
 static bool can_try_again(const RamConversion *request, int ret)
 {
-    return ret == -EAGAIN && request->tries < MAX_TRIES;
+    return ret == -EAGAIN && request->tries < RAM_CONVERSION_TRIES;
 }
 
 static int convert_step(RamConversion *request)
@@ -252,8 +243,8 @@ static void convert(RamConversion *request)
 
     if (can_try_again(request, ret)) {
         trace_ram_conversion_again(request->next, request->end,
-                                   state_name(request->to_private));
-        g_usleep(FIRST_DELAY_US << ++request->tries);
+                                   ram_state_name(request->to_private));
+        ram_conversion_wait(request->tries++);
         return;
     }
     request->tries = 0;
@@ -317,7 +308,7 @@ static RamConversion *new_request(hwaddr start, uint64_t size, bool to_private)
     request->end = start + size;
     request->to_private = to_private;
     ram_conversion_log_init(&request->log);
-    trace_ram_conversion(start, size, state_name(to_private));
+    trace_ram_conversion(start, size, ram_state_name(to_private));
     return request;
 }
 
@@ -333,15 +324,13 @@ RamConversion *ram_conversion_begin(hwaddr start, uint64_t size,
     }
     QEMU_LOCK_GUARD(&requests_mutex);
     QTAILQ_INSERT_TAIL(&requests, request, node);
-    request->is_queued = true;
     return request;
 }
 
 static void leave_queue(RamConversion *request)
 {
-    if (request->is_queued) {
+    if (QTAILQ_IN_USE(request, node)) {
         QTAILQ_REMOVE(&requests, request, node);
-        request->is_queued = false;
         qemu_cond_broadcast(&requests_cond);
     }
 }
@@ -358,10 +347,10 @@ static int end(RamConversion *request)
                          HWADDR_PRIx ", cannot become %s: something on the "
                          "host goes on using it", request->start,
                          request->end - request->start,
-                         state_name(request->to_private));
+                         ram_state_name(request->to_private));
     }
     trace_ram_conversion_done(request->start, request->end,
-                              state_name(request->to_private), ret);
+                              ram_state_name(request->to_private), ret);
     ram_conversion_log_clear(&request->log);
     g_free(request);
     return ret;

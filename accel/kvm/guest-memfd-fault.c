@@ -14,15 +14,11 @@
 #include "system/confidential-guest-support.h"
 #include "system/kvm.h"
 #include "system/kvm-guest-memfd.h"
+#include "system/ram-conversion.h"
 #include "system/runstate.h"
 
 /* of a tenth of a second each */
 enum { MAX_WAITS = 100 };
-
-static const char *state_name(bool private)
-{
-    return private ? "private" : "shared";
-}
 
 /*
  * Linux 7.3 doesn't see that memory is private where the guest accessed a
@@ -51,7 +47,8 @@ static int wait_for_memory(hwaddr start, hwaddr size, bool to_private)
     waits = 0;
     error_report("a processor waits for guest memory at 0x%" HWADDR_PRIx
                  ", size 0x%" HWADDR_PRIx ", to become %s: something on the "
-                 "host goes on using it", start, size, state_name(to_private));
+                 "host goes on using it", start, size,
+                 ram_state_name(to_private));
     error_printf("The machine is paused.  End what holds the memory, then use "
                  "cont.\n");
     qapi_event_send_guest_memory_busy(start, size, to_private);
@@ -85,7 +82,7 @@ int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags)
     if (ret) {
         error_report("guest memory at 0x%" HWADDR_PRIx ", size 0x%" HWADDR_PRIx
                      ", cannot become %s as an access wants: %s", start, size,
-                     state_name(to_private), strerror(-ret));
+                     ram_state_name(to_private), strerror(-ret));
     }
     return ret;
 }

@@ -9,7 +9,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/rcu.h"
-#include "exec/cpu-common.h"
+#include "exec/ramlist.h"
 #include "hw/boards.h"
 #include "hw/qdev-core.h"
 #include "system/confidential-guest-support.h"
@@ -18,23 +18,21 @@
 #include "system/ram-conversion.h"
 #include "system/ram-private.h"
 
-enum { MAX_TRIES = 9, FIRST_DELAY_US = 100 };
-
 /* Tries as long as a guest's request does. */
 static int be_patient(int (*action)(RAMBlock *rb), RAMBlock *rb)
 {
     int ret = action(rb);
 
-    for (int tries = 1; ret == -EAGAIN && tries <= MAX_TRIES; tries++) {
-        g_usleep(FIRST_DELAY_US << tries);
+    for (int tries = 0; ret == -EAGAIN && tries < RAM_CONVERSION_TRIES;
+         tries++) {
+        ram_conversion_wait(tries);
         ret = action(rb);
     }
     return ret;
 }
 
-static int convert_block(RAMBlock *rb, void *opaque)
+static int convert_block(RAMBlock *rb, bool to_private)
 {
-    bool to_private = *(bool *)opaque;
     int ret;
 
     if (!ram_converts_in_place(rb)) {
@@ -42,15 +40,29 @@ static int convert_block(RAMBlock *rb, void *opaque)
     }
     ret = ram_conversion_convert_block(rb, to_private);
     if (ret) {
-        error_report("memory '%s' cannot become %s: %s", rb->idstr,
-                     to_private ? "private" : "shared", strerror(-ret));
+        error_report("memory '%s' cannot become %s: %s",
+                     memory_region_name(rb->mr), ram_state_name(to_private),
+                     strerror(-ret));
     }
     return ret;
 }
 
+/*
+ * This, and to free memory, takes too long for the RCU read lock that
+ * qemu_ram_foreach_block() has; no RAMBlock goes without the BQL.
+ */
 int kvm_convert_all_in_place(bool to_private)
 {
-    return qemu_ram_foreach_block(convert_block, &to_private);
+    RAMBlock *rb;
+    int ret;
+
+    RAMBLOCK_FOREACH(rb) {
+        ret = convert_block(rb, to_private);
+        if (ret) {
+            return ret;
+        }
+    }
+    return 0;
 }
 
 /* ram_block_discard_guest_memfd_range() would report each try */
@@ -61,28 +73,39 @@ static int punch(RAMBlock *rb)
     return fallocate(rb->guest_memfd, mode, 0, rb->max_length) ? -errno : 0;
 }
 
-static int free_block(RAMBlock *rb, void *opaque)
+static int free_block(RAMBlock *rb)
 {
     int ret = rb->attributes ? be_patient(punch, rb) : 0;
 
     if (ret) {
-        error_report("memory '%s' cannot be freed: %s", rb->idstr,
-                     strerror(-ret));
+        error_report("memory '%s' cannot be freed: %s",
+                     memory_region_name(rb->mr), strerror(-ret));
     }
     return ret;
 }
 
 int kvm_free_guest_memfds(void)
 {
-    return qemu_ram_foreach_block(free_block, NULL);
+    RAMBlock *rb;
+    int ret;
+
+    RAMBLOCK_FOREACH(rb) {
+        ret = free_block(rb);
+        if (ret) {
+            return ret;
+        }
+    }
+    return 0;
 }
 
 int kvm_forget_memory(RAMBlock *rb)
 {
-    bool to_private = false;
-
-    return free_block(rb, NULL) ?:
-           ram_converts_in_place(rb) ? convert_block(rb, &to_private)
+    ram_block_attributes_lock();
+    /* What requests have done of it, they no longer undo. */
+    ram_block_attributes_renew(rb->attributes);
+    ram_block_attributes_unlock();
+    return free_block(rb) ?:
+           ram_converts_in_place(rb) ? convert_block(rb, false)
                                      : ram_block_discard_range(rb, 0,
                                                                rb->max_length);
 }
@@ -115,7 +138,7 @@ static int end_loading(RAMBlock *rb, void *opaque)
         return 0;
     }
     rb->attributes->loading = false;
-    ret = ram_conversion_populate(&all);
+    ret = ram_conversion_step_populate(&all);
     if (ret) {
         rb->attributes->failures++;
         warn_report_once("devices cannot be given shared memory of '%s': %s",

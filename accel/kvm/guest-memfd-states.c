@@ -162,7 +162,7 @@ static void restore_step(RamConversionStep *step, hwaddr start)
     if (kvm_set_memory_attributes_shared(start, step->size)) {
         step->rb->attributes->failures++;
     }
-    ram_conversion_restore(step);
+    ram_conversion_step_restore(step);
 }
 
 static void clear(const Mapping *part)

@@ -80,7 +80,8 @@ int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
  *
  * Context: ram_block_attributes_lock().
  *
- * Return: as kvm_guest_memfd_convert()
+ * Return: as kvm_guest_memfd_convert(); with two backings, as
+ * kvm_set_memory_attributes_private()
  */
 int kvm_set_memory_state(RAMBlock *rb, uint64_t offset, uint64_t size,
                          bool private, uint64_t *done);
@@ -124,7 +125,7 @@ int kvm_convert_all_in_place(bool to_private);
  * kvm_begin_loading: take all memory from devices while images are loaded
  *
  * To what listens for it (VFIO), all memory is private from now on, whatever it
- * is and becomes.
+ * is and becomes.  Requests to convert memory that have paused are forgotten.
  *
  * Context: no vCPU runs.
  */

@@ -19,10 +19,23 @@
 /* Of one step, in bytes */
 #define RAM_CONVERSION_STEP (4 * MiB)
 
-/* The same for a RAMBlock, of which a huge page is converted at once. */
-static inline uint64_t ram_conversion_step_size(const RAMBlock *rb)
+/* How often it is tried again if something on the host uses memory. */
+#define RAM_CONVERSION_TRIES 9
+
+/**
+ * ram_conversion_wait: wait before it is tried again
+ * @tries: how often that was done
+ *
+ * All waits together take a tenth of a second.
+ */
+static inline void ram_conversion_wait(unsigned int tries)
 {
-    return MAX(RAM_CONVERSION_STEP, rb->page_size);
+    g_usleep(200 << tries);
+}
+
+static inline const char *ram_state_name(bool private)
+{
+    return private ? "private" : "shared";
 }
 
 /**
@@ -42,6 +55,16 @@ typedef struct RamConversionStep {
 } RamConversionStep;
 
 /**
+ * ram_conversion_step_size: how much of a RAMBlock is converted at once
+ * @rb: RAMBlock with private memory
+ *
+ * In place, a huge page is one for the kernel, too.
+ *
+ * Return: in bytes
+ */
+uint64_t ram_conversion_step_size(RAMBlock *rb);
+
+/**
  * ram_conversion_step_do: make pages private or shared
  * @step: what to convert; @pages is set, to be freed by the caller also if it
  *     fails
@@ -52,7 +75,8 @@ typedef struct RamConversionStep {
  *
  * Context: RCU read lock, and ram_block_attributes_lock().
  *
- * Return: 0; or a negative errno, and all is as it was.
+ * Return: 0; or a negative errno, and all is as it was, but for what cannot be
+ * put back, see ram_conversion_step_undo().
  */
 int ram_conversion_step_do(RamConversionStep *step, bool to_private);
 
@@ -80,24 +104,24 @@ void ram_conversion_step_undo(RamConversionStep *step, bool was_to_private);
 void ram_conversion_step_free(const RamConversionStep *step, bool to_private);
 
 /**
- * ram_conversion_restore: tell KVM again what is private
+ * ram_conversion_step_restore: tell KVM again what is private
  * @step: pages that are all shared for KVM where it has them mapped
  *
  * What KVM refuses is shared from then on, and counted as a failure.
  *
  * Context: as ram_conversion_step_do().
  */
-void ram_conversion_restore(const RamConversionStep *step);
+void ram_conversion_step_restore(const RamConversionStep *step);
 
 /**
- * ram_conversion_populate: let devices have what is shared
+ * ram_conversion_step_populate: let devices have what is shared
  * @step: some pages
  *
  * Context: ram_block_attributes_lock().
  *
  * Return: 0; or the negative errno of a device, and none has any of it.
  */
-int ram_conversion_populate(const RamConversionStep *step);
+int ram_conversion_step_populate(const RamConversionStep *step);
 
 typedef struct RamConversion RamConversion;
 
@@ -123,8 +147,8 @@ RamConversion *ram_conversion_begin(hwaddr start, uint64_t size,
  * Requests for the same memory are worked off in the order in which they began.
  * All of a request is done, or nothing.
  *
- * Context: without the BQL if the request may be large; not within
- * ram_block_attributes_lock() or the RCU read lock.
+ * Context: without the BQL if the request may be large, or may meet one that
+ * has paused; not within ram_block_attributes_lock() or the RCU read lock.
  *
  * Return: 0; -EAGAIN if something on the host goes on using the memory;
  * -EINPROGRESS if @can_pause, and this is to be called again; -ECANCELED if the

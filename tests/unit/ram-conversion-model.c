@@ -15,6 +15,7 @@
 #include "ram-conversion-model.h"
 
 ModelBlock model_blocks[MODEL_BLOCKS];
+bool model_hides;
 
 static bool in_place;
 static QemuMutex lock;
@@ -198,13 +199,20 @@ int kvm_set_memory_state(RAMBlock *rb, uint64_t offset, uint64_t size,
     }
     for (uint64_t at = offset; at < offset + *done; at += page_size()) {
         block->kvm[at / page_size()] = !private;
+        block->hidden[at / page_size()] |= private && in_place;
     }
     return ret;
 }
 
 int ram_private_end(RAMBlock *rb, uint64_t offset, uint64_t size)
 {
-    return 0;
+    int ret = model_hides ? -ENOMEM : refuse();
+
+    if (!ret) {
+        memset(&block_of(rb)->hidden[offset / page_size()], false,
+               size / page_size());
+    }
+    return ret;
 }
 
 /* Nothing of the side that is in use is given back. */
@@ -252,6 +260,7 @@ void model_set_up(bool is_in_place)
         block->attr.generation = i + 1;
         block->attr.bitmap_size = MODEL_PAGES;
         block->attr.bitmap = bitmap_new(MODEL_PAGES);
+        memset(block->hidden, in_place, sizeof(block->hidden));
         QLIST_INIT(&block->attr.rdl_list);
         if (i != 1) {
             block->attr.rdl_list.lh_first = &listener;
@@ -283,6 +292,8 @@ void model_check_equal(bool device_has_all)
 
             g_assert_true(shared == block->kvm[at]);
             g_assert_true(shared || !block->device[at]);
+            /* Otherwise more was refused than can be borne. */
+            g_assert_false(device_has_all && shared && block->hidden[at]);
             if (device_has_all && has_device) {
                 g_assert_true(shared == block->device[at]);
             }
@@ -346,6 +357,7 @@ void model_find(ModelBlock *block)
     block->attr.generation += MODEL_BLOCKS;
     bitmap_zero(block->attr.bitmap, MODEL_PAGES);
     memset(block->kvm, 0, sizeof(block->kvm));
+    memset(block->hidden, in_place, sizeof(block->hidden));
     memset(block->device, 0, sizeof(block->device));
 }
 

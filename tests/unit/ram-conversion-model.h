@@ -26,6 +26,7 @@ typedef struct ModelBlock {
     MemoryRegion mr;
     RamBlockAttributes attr;
     bool kvm[MODEL_PAGES];          /* shared */
+    bool hidden[MODEL_PAGES];       /* from QEMU, in place */
     bool device[MODEL_PAGES];       /* has it */
     hwaddr page;                    /* where the guest sees it */
     bool is_mapped;
@@ -44,6 +45,9 @@ void model_tear_down(void);
 void model_refuse_after(int after, int times, int err);
 /* How many it did. */
 int model_refused(void);
+
+/* Whether QEMU cannot be shown what becomes shared. */
+extern bool model_hides;
 
 /* After so many steps the guest no longer sees a block. */
 void model_lose_after(int after, ModelBlock *block, bool is_unplugged);

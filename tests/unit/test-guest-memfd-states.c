@@ -115,7 +115,7 @@ static bool is_private(const Block *block, int page)
 }
 
 /* What is private is so for KVM, or else shared from then on. */
-void ram_conversion_restore(const RamConversionStep *step)
+void ram_conversion_step_restore(const RamConversionStep *step)
 {
     Block *block = container_of(step->rb, Block, rb);
     int first = step->offset / page_size();

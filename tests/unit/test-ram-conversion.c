@@ -101,6 +101,27 @@ static void test_busy(const void *opaque)
     model_tear_down();
 }
 
+/* What cannot be shown to QEMU again stays private, and devices lose it. */
+static void test_hidden(const void *opaque)
+{
+    const bool in_place = opaque;
+
+    model_set_up(in_place);
+    model_refuse_after(0, 0, 0);
+    g_assert_cmpint(convert(0, 2 * MODEL_PAGES, false), ==, 0);
+    model_hides = true;
+    model_refuse_after(2, 1, -ENOMEM);
+    g_assert_cmpint(convert(0, 2 * MODEL_PAGES, true), ==, -ENOMEM);
+    model_hides = false;
+    g_assert_true(model_is_shared(&model_blocks[0], 0) != in_place);
+    for (int at = 0; at < MODEL_PAGES; at++) {
+        g_assert_false(model_is_shared(&model_blocks[0], at) &&
+                       model_blocks[0].hidden[at]);
+    }
+    model_check_equal(false);
+    model_tear_down();
+}
+
 /* A RAMBlock is moved away while it is converted. */
 static void test_moved(const void *opaque)
 {
@@ -242,6 +263,7 @@ int main(int argc, char **argv)
         { "refused-once", test_refused_once },
         { "refused-always", test_refused_always },
         { "busy", test_busy },
+        { "hidden", test_hidden },
         { "moved", test_moved },
         { "unplugged", test_unplugged },
         { "pauses", test_pauses },

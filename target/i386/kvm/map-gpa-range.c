@@ -10,10 +10,14 @@
 
 #include "qemu/osdep.h"
 #include <linux/kvm.h>
+#include "qapi/error.h"
+#include "qemu/main-loop.h"
 #include "hw/boards.h"
 #include "system/confidential-guest-support.h"
 #include "system/kvm.h"
 #include "system/ram-conversion.h"
+#include "system/runstate.h"
+#include "cpu.h"
 #include "map-gpa-range.h"
 
 /* What the vCPU of this thread has begun. */
@@ -51,6 +55,26 @@ int map_gpa_range(hwaddr start, uint64_t size, bool to_private)
     return ret;
 }
 
+void map_gpa_range_pre_fault(CPUState *cpu, hwaddr start, uint64_t size)
+{
+    struct kvm_pre_fault_memory part = {};
+
+    if (!kvm_pre_fault_memory_supported ||
+        machine_converts_in_place(current_machine)) {
+        return;
+    }
+    for (uint64_t at = 0; at < size; at += RAM_CONVERSION_STEP) {
+        part.gpa = start + at;
+        part.size = MIN(size - at, RAM_CONVERSION_STEP);
+        while (part.size) {
+            if (qatomic_load_acquire(&cpu->exit_request) ||
+                kvm_vcpu_ioctl(cpu, KVM_PRE_FAULT_MEMORY, &part)) {
+                return;
+            }
+        }
+    }
+}
+
 uint64_t map_gpa_range_answer(int ret)
 {
     if (!ret || ret == -EINPROGRESS) {
@@ -63,14 +87,34 @@ uint64_t map_gpa_range_answer(int ret)
     return ret == -EAGAIN ? EAGAIN : EINVAL;
 }
 
+/* Who was told that memory is private, and it is not, must not go on. */
+static void stop_machine(Error *err)
+{
+    error_reportf_err(err, "cannot tell a guest that a conversion of its "
+                      "memory failed: ");
+    bql_lock();
+    vm_stop(RUN_STATE_INTERNAL_ERROR);
+    bql_unlock();
+}
+
+/* As KVM would, which has answered already; what is pending stays so. */
 static void set_answer(CPUState *cpu, int ret)
 {
-    struct kvm_regs regs;
+    CPUX86State *env = &X86_CPU(cpu)->env;
+    uint64_t answer = map_gpa_range_answer(ret);
+    Error *err = NULL;
 
-    if (!kvm_vcpu_ioctl(cpu, KVM_GET_REGS, &regs)) {
-        regs.rax = map_gpa_range_answer(ret);
-        kvm_vcpu_ioctl(cpu, KVM_SET_REGS, &regs);
+    kvm_cpu_synchronize_state(cpu);
+    env->regs[R_EAX] = env->hflags & HF_CS64_MASK ? answer : (uint32_t)answer;
+    ret = kvm_arch_put_registers(cpu, KVM_PUT_RUNTIME_STATE, &err);
+    if (ret) {
+        if (!err) {
+            error_setg_errno(&err, -ret, "KVM refuses the registers");
+        }
+        stop_machine(err);
+        return;
     }
+    cpu->vcpu_dirty = false;
 }
 
 void map_gpa_range_finish(CPUState *cpu)

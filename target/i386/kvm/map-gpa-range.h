@@ -24,6 +24,19 @@
 int map_gpa_range(hwaddr start, uint64_t size, bool to_private);
 
 /**
+ * map_gpa_range_pre_fault: map what was converted, before the guest uses it
+ * @cpu: the vCPU
+ * @start: guest-physical address
+ * @size: in bytes
+ *
+ * Not in place, where that takes many times as long as the conversion itself.
+ * If the vCPU is to stop, or KVM refuses, the rest is left to accesses.
+ *
+ * Context: the vCPU's thread, without the BQL.
+ */
+void map_gpa_range_pre_fault(CPUState *cpu, hwaddr start, uint64_t size);
+
+/**
  * map_gpa_range_answer: encode the result of the hypercall
  * @ret: from map_gpa_range()
  *
