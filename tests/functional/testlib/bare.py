@@ -116,10 +116,9 @@ class BareGuest(VM):
         infos = self.cmd('query-guest-memfd', map=True)
         for info in infos:
             while 'map-end' in info:
-                more, = [each for each in self.cmd(
-                    'query-guest-memfd', map=True,
+                more = self.query_memory(
+                    info['id'], map=True,
                     **{'map-start': info.pop('map-end')})
-                         if each['id'] == info['id']]
                 info['map'] += more.pop('map')
                 info.update(more)
         return infos

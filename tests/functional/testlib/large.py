@@ -4,7 +4,7 @@ SPDX-License-Identifier: GPL-2.0-or-later
 """
 
 from .bare import PAGE, BareGuest, in_place
-from .matrix import mode, pages_of
+from .matrix import fill_pool, mode, pages_of
 from .tap import check, expect
 from .vm import GUEST_MEMFD, main_ram
 
@@ -27,8 +27,7 @@ class LargeGuest(BareGuest):
 
     def shared(self):
         """Return how much is shared of the memory that is converted."""
-        return sum(info['shared'] for info in self.cmd('query-guest-memfd')
-                   if info['id'] == 'ram0')
+        return self.query_memory('ram0')['shared']
 
     def stop_within(self):
         """Stop the machine when a part of the memory is converted."""
@@ -41,8 +40,7 @@ class LargeGuest(BareGuest):
 
     def check_parted(self):
         """An answer has a part of so many ranges, and says where it ends."""
-        info, = [each for each in self.cmd('query-guest-memfd', map=True)
-                 if each['id'] == 'ram0']
+        info = self.query_memory('ram0', map=True)
         expect(len(info['map']), MOST_RANGES)
         last = info['map'][-1]
         expect(last['offset'] + last['size'], info['map-end'])
@@ -59,8 +57,7 @@ class LargeGuest(BareGuest):
         self.stop_within()
         if not self.was_reset:
             self.was_reset = True
-            self.cmd('system_reset')
-            self.await_event('RESET')
+            self.reset()
         self.cmd('cont')
 
     def answer(self, question):
@@ -76,9 +73,11 @@ class LargeGuest(BareGuest):
         self.agree()
 
 
-def run_large(page):
-    """Run it as one test."""
-    with check(f'{AREA_END // MIB} MiB at once, {mode()}, pages of {page}'), \
-            LargeGuest(page) as guest:
-        guest.run()
-        expect(guest.was_reset, True)
+def run_large():
+    """Run it on small and on huge pages."""
+    fill_pool('2 MiB', AREA_END // MIB)
+    for page in '4 KiB', '2 MiB':
+        with check(f'{AREA_END // MIB} MiB at once, {mode()}, pages of '
+                   f'{page}'), LargeGuest(page) as guest:
+            guest.run()
+            expect(guest.was_reset, True)
