@@ -50,7 +50,7 @@ PROGRAMS = {
 }
 PRELOADED = ['busy-memory', 'fault-exits', 'library-thread', 'older-kvm',
              'record-launch', 'refuse-allocation', 'refuse-conversion',
-             'refuse-mapping']
+             'refuse-mapping', 'refuse-memslot']
 
 
 @functools.cache

@@ -298,6 +298,15 @@ def run_chipset(page):
     run_guest('chipset', page, args=[*memory, '-device', 'pci-ohci'])
 
 
+def run_missing():
+    """Memory that KVM refused is there when the memory map changes next."""
+    with check(f'memory that was refused comes later, {mode()}'), \
+            preloaded('refuse-memslot'), \
+            BareGuest('missing', *main_ram(GUEST_MEMFD, 64)) as each:
+        each.run()
+        expect(each.answers > 1, True)
+
+
 def run_others():
     """Run the other guests, with --full on pages of all sizes."""
     for page in PAGE_SIZES if FULL else ['2 MiB' if in_place() else '4 KiB']:
@@ -322,3 +331,4 @@ def run_all():
     for page in '4 KiB', '2 MiB':
         run_replugged(page)
     run_stuck()
+    run_missing()
