@@ -50,6 +50,35 @@ static bool refuse_off(const char *type, bool in_place, Error **errp)
     return false;
 }
 
+/* Where KVM has two backings it has nothing else, so there is no doubt. */
+static bool find_out(bool *in_place, Error **errp)
+{
+    int ret = kvm_can_convert_guest_memfd();
+
+    *in_place = ret > 0;
+    if (ret >= 0 || has_two_backings()) {
+        return true;
+    }
+    error_setg_errno(errp, -ret, "cannot find out whether KVM on this host "
+                     "converts a guest_memfd in place");
+    return false;
+}
+
+/* Without these, no memslot can have a guest_memfd. */
+static bool check_memslots(Error **errp)
+{
+    ERRP_GUARD();
+
+    if (kvm_vm_check_extension(kvm_state, KVM_CAP_GUEST_MEMFD) > 0 &&
+        kvm_vm_check_extension(kvm_state, KVM_CAP_USER_MEMORY2) > 0) {
+        return true;
+    }
+    error_setg(errp, "KVM on this host has no guest_memfd for private memory "
+               "(no KVM_CAP_GUEST_MEMFD, or no KVM_CAP_USER_MEMORY2)");
+    error_append_hint(errp, "Linux has both since 6.8.\n");
+    return false;
+}
+
 bool kvm_guest_memfd_choose_mode(ConfidentialGuestSupport *cgs, Error **errp)
 {
     const char *type = object_get_typename(OBJECT(cgs));
@@ -61,7 +90,9 @@ bool kvm_guest_memfd_choose_mode(ConfidentialGuestSupport *cgs, Error **errp)
                refuse_on(type, "its private memory is in no guest_memfd",
                          "Leave 'convert-in-place' out.", errp);
     }
-    in_place = kvm_can_convert_guest_memfd();
+    if (!check_memslots(errp) || !find_out(&in_place, errp)) {
+        return false;
+    }
     if (wanted == ON_OFF_AUTO_ON && !in_place) {
         return refuse_on(type, "KVM on this host cannot convert memory of such "
                          "a VM in place", "It needs KVM_SET_MEMORY_ATTRIBUTES2,"

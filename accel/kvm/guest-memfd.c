@@ -61,11 +61,36 @@ static int punch(int fd, uint64_t size)
                      size) ? -errno : 0;
 }
 
-/* Holes are made of whole pages, and an empty file doesn't change by them. */
-static bool has_pages(int fd, uint64_t page_size)
+/*
+ * Holes are made of whole pages, and an empty file doesn't change by them.
+ * Returns 0, -EINVAL if it has other pages, or another negative errno.
+ */
+static int check_pages(int fd, uint64_t page_size)
 {
-    return page_size == qemu_real_host_page_size() ||
-           (punch(fd, page_size / 2) == -EINVAL && !punch(fd, page_size));
+    int ret;
+
+    if (page_size == qemu_real_host_page_size()) {
+        return 0;
+    }
+    ret = punch(fd, page_size / 2);
+    if (ret == -EINVAL) {
+        return punch(fd, page_size);
+    }
+    return ret ?: -EINVAL;
+}
+
+static int refuse_pages(int err, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (err != EINVAL) {
+        error_setg_errno(errp, err, "cannot punch a hole into the guest_memfd");
+        return -err;
+    }
+    error_setg(errp, "KVM on this host makes a guest_memfd of other pages");
+    error_append_hint(errp, "Use hugetlb=off: the kernel means something else "
+                      "by what QEMU asks it for.\n");
+    return -ENOTSUP;
 }
 
 /* Returns a file descriptor or a negative errno. */
@@ -135,19 +160,21 @@ static void explain_refusal(uint64_t page_size, int err, Error **errp)
 int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
                                   Error **errp)
 {
-    ERRP_GUARD();
     int fd = create(size, FLAGS_SHARED, page_size);
+    int ret;
 
     if (fd == -EINVAL || fd == -ENOTTY) {
         explain_refusal(page_size, -fd, errp);
-    } else if (fd < 0) {
+        return fd;
+    }
+    if (fd < 0) {
         error_setg_errno(errp, -fd, "KVM cannot create the guest_memfd");
-    } else if (!has_pages(fd, page_size)) {
-        error_setg(errp, "KVM on this host makes a guest_memfd of other pages");
-        error_append_hint(errp, "Use hugetlb=off: the kernel means something "
-                          "else by what QEMU asks it for.\n");
+        return fd;
+    }
+    ret = check_pages(fd, page_size);
+    if (ret) {
         close(fd);
-        return -ENOTSUP;
+        return refuse_pages(-ret, errp);
     }
     return fd;
 }
@@ -175,16 +202,24 @@ int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
     return ret;
 }
 
-bool kvm_can_convert_guest_memfd(void)
+static int convert_a_page(void)
 {
     uint64_t page_size = qemu_real_host_page_size(), done;
     int fd = create(page_size, FLAGS_SHARED, page_size);
     int ret;
 
     if (fd < 0) {
-        return false;
+        return fd;
     }
     ret = kvm_guest_memfd_convert(fd, page_size, 0, page_size, true, &done);
     close(fd);
-    return !ret;
+    return ret;
+}
+
+int kvm_can_convert_guest_memfd(void)
+{
+    int ret = convert_a_page();
+
+    /* what KVM answers to all that it does not know */
+    return ret == -EINVAL || ret == -ENOTTY ? 0 : ret ?: 1;
 }

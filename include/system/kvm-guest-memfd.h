@@ -92,8 +92,10 @@ int kvm_set_memory_state(RAMBlock *rb, uint64_t offset, uint64_t size,
  * Found out by doing it, on a page.
  *
  * Context: as kvm_create_shared_guest_memfd().
+ *
+ * Return: 1, 0, or a negative errno if that could not be found out.
  */
-bool kvm_can_convert_guest_memfd(void);
+int kvm_can_convert_guest_memfd(void);
 
 /**
  * kvm_init_memory_state: make the pages of new memory private or shared

@@ -28,6 +28,7 @@ static struct {
     /* Of the pages that it makes, whatever it was asked for. */
     uint64_t page_size;
     int err;
+    int punch_err;
     struct kvm_create_guest_memfd request;
     int fds;
     int convert_err;
@@ -74,6 +75,10 @@ int kvm_vm_ioctl(KVMState *s, unsigned long type, ...)
 int fallocate(int fd, int mode, off_t offset, off_t len)
 {
     g_assert_cmphex(mode, ==, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+    if (kernel.punch_err) {
+        errno = kernel.punch_err;
+        return -1;
+    }
     if (QEMU_IS_ALIGNED(offset, kernel.page_size) &&
         QEMU_IS_ALIGNED(len, kernel.page_size)) {
         return 0;
@@ -176,6 +181,16 @@ static void test_other_pages(void)
         check_refused(2 * MiB, "KVM on this host makes a guest_memfd of other "
                       "pages");
     }
+}
+
+/* Whose pages cannot be looked at may have the right ones. */
+static void test_no_holes(void)
+{
+    set_kernel(MMAP | INIT_SHARED | HUGETLB);
+    kernel.page_order = ctz64(2 * MiB / qemu_real_host_page_size());
+    kernel.punch_err = EACCES;
+    check_refused(2 * MiB, "cannot punch a hole into the guest_memfd: "
+                  "Permission denied");
 }
 
 static void test_no_guest_memfd(void)
@@ -306,11 +321,16 @@ static void test_can_convert(void)
     int before = next_fd();
 
     set_kernel(MMAP);
-    g_assert_false(kvm_can_convert_guest_memfd());
+    g_assert_cmpint(kvm_can_convert_guest_memfd(), ==, 0);
     set_kernel(MMAP | INIT_SHARED);
-    g_assert_true(kvm_can_convert_guest_memfd());
+    g_assert_cmpint(kvm_can_convert_guest_memfd(), ==, 1);
     kernel.convert_err = ENOTTY;
-    g_assert_false(kvm_can_convert_guest_memfd());
+    g_assert_cmpint(kvm_can_convert_guest_memfd(), ==, 0);
+    /* These say nothing of what KVM can do. */
+    kernel.convert_err = EACCES;
+    g_assert_cmpint(kvm_can_convert_guest_memfd(), ==, -EACCES);
+    kernel.err = -EMFILE;
+    g_assert_cmpint(kvm_can_convert_guest_memfd(), ==, -EMFILE);
     g_assert_cmpint(next_fd(), ==, before);
 }
 
@@ -320,6 +340,7 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm-guest-memfd/created", test_created);
     g_test_add_func("/kvm-guest-memfd/created-hugetlb", test_created_hugetlb);
     g_test_add_func("/kvm-guest-memfd/other-pages", test_other_pages);
+    g_test_add_func("/kvm-guest-memfd/no-holes", test_no_holes);
     g_test_add_func("/kvm-guest-memfd/no-guest-memfd", test_no_guest_memfd);
     g_test_add_func("/kvm-guest-memfd/no-mmap", test_no_mmap);
     g_test_add_func("/kvm-guest-memfd/no-init-shared", test_no_init_shared);
