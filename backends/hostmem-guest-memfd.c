@@ -41,10 +41,16 @@ static uint32_t ram_flags(HostMemoryBackend *backend)
            (backend->reserve ? 0 : RAM_NORESERVE);
 }
 
-/* The kernel reserves the huge pages of a memfd when QEMU maps it. */
+/*
+ * The kernel reserves the huge pages of a memfd when QEMU maps it.  Nobody
+ * tells but by the error's text why memory cannot be mapped.
+ */
 static void hint_at_map_failure(HostMemoryBackend *backend, uint64_t page_size,
                                 Error **errp)
 {
+    if (!strstr(error_get_pretty(*errp), strerror(ENOMEM))) {
+        return;
+    }
     if (MEMORY_BACKEND_GUEST_MEMFD(backend)->hugetlb &&
         has_two_backings(backend)) {
         guest_memfd_backend_hint_at_pool(backend, page_size, errp);

@@ -45,8 +45,10 @@ void fail(const char *text, ...) __attribute__((noreturn));
  * @text: as for print()
  *
  * The host ends a guest that it doesn't agree with.
+ *
+ * Return: false if the host wants no more of what was asked.
  */
-void ask_host(const char *text, ...);
+bool ask_host(const char *text, ...);
 
 /**
  * compare_states() - compare what KVM and QEMU have as private and as shared

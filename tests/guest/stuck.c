@@ -6,7 +6,7 @@
 
 #include "runtime.h"
 
-/* in two backends; tests/kernel/refuse-conversion.c knows, too */
+/* in two backends */
 #define AREA        (19 * MIB)
 #define MIDDLE      (20 * MIB)
 #define AREA_END    (21 * MIB)
@@ -16,6 +16,7 @@ enum { EIO = 5, SEED = 0xbb };
 int guest_main(void)
 {
     write_pages(AREA, AREA_END, SEED);
+    ask_host("refuse");
     must_return(-EIO, AREA, AREA_END - AREA, false);
     ask_host("map");
     compare_states(AREA - MIB, AREA_END + MIB);

@@ -1,9 +1,8 @@
 /*
  * Preloaded into QEMU, this makes KVM look like one that can do less: the
  * environment variable GUEST_MEMFD_FLAGS is the sum of the flags that it takes
- * for a guest_memfd, or "none" if it has no guest_memfd, and WITHOUT_CAPABILITY
- * the number of one that it lacks.  With OTHER_PAGES it takes flag 4 to mean
- * something else than huge pages.
+ * for a guest_memfd, or "none" if it has no guest_memfd.  With OTHER_PAGES it
+ * takes flag 4 to mean something else than huge pages.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -32,15 +31,6 @@ static bool takes(const struct create_guest_memfd *args)
     return !(args->flags & ~flags);
 }
 
-static bool lacks(uintptr_t capability)
-{
-    const char *unwanted = getenv("WITHOUT_CAPABILITY");
-    unsigned long number;
-
-    return unwanted && sscanf(unwanted, "%lu", &number) == 1 &&
-           capability == number;
-}
-
 /* The order of the pages is one byte, and not looked at by who knows it not. */
 static void mistake(struct create_guest_memfd *args)
 {
@@ -52,9 +42,6 @@ static void mistake(struct create_guest_memfd *args)
 
 static int own_ioctl(int fd, unsigned long request, void *arg)
 {
-    if (request == KVM_CHECK_EXTENSION && lacks((uintptr_t)arg)) {
-        return 0;
-    }
     if (request == CREATE_GUEST_MEMFD) {
         if (!takes(arg)) {
             return -1;

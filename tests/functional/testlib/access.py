@@ -5,14 +5,18 @@ SPDX-License-Identifier: GPL-2.0-or-later
 
 import os
 import re
+import signal
 import socket
 import struct
 import tempfile
 from contextlib import contextmanager
+from errno import ENOMEM
 from pathlib import Path
 
-from .bare import CONFIDENTIAL, PAGE, BareGuest, in_place
+from .bare import CONFIDENTIAL, PAGE, BareGuest, in_place, negative
+from .faults import faults, faults_of
 from .matrix import mode, pages_of, run_guest
+from .outcomes import CONVERSION, expect_outcome
 from .tap import check, expect, expect_in
 from .vm import GUEST_MEMFD, VM, main_ram, preloaded
 
@@ -222,17 +226,21 @@ class LibraryGuest(BareGuest):
             if blocked & SIGBUS and not name.startswith('kvm-nx-lpage'):
                 raise AssertionError(f'thread {name} blocks SIGBUS')
 
-    def answer(self, question):
+    def read(self):
         """Let the thread read the page."""
-        if question.split()[0] != 'walk':
-            super().answer(question)
-            return
-        self.check_masks()
         host = self.host_address(AT)
         self.thread.sendall(struct.pack('=Q', host))
         word, = struct.unpack('=Q', self.thread.recv(8))
         expect(word, 0)
         expect(self.stand_ins(), int(in_place()))
+
+    def answer(self, question):
+        """Let the thread read the page, when asked to."""
+        if question.split()[0] != 'walk':
+            super().answer(question)
+            return
+        self.check_masks()
+        self.read()
         self.agree()
 
 
@@ -245,10 +253,73 @@ def run_library_thread(page):
             each.run()
 
 
+class RefusedGuest(LibraryGuest):
+    """A guest that shares what QEMU has accessed, while calls fail."""
+
+    def __init__(self, control):
+        super().__init__(*main_ram(GUEST_MEMFD, SIZE, dump='off',
+                                   policy='bind', **{'host-nodes': 0}),
+                         flags=('-DREFUSED',))
+        self.control = control
+        # what is to fail, once it is known
+        self.left = None
+        self.now = None
+
+    def answer(self, question):
+        """Let the page be read, and something fail when it is shared."""
+        what, *words = question.split()
+        if what == 'answer':
+            self.compare(negative(words[0]))
+        elif what == 'walk':
+            self.read()
+            self.control.calls()
+            self.now = self.left.pop() if self.left else None
+            if self.now:
+                self.control.give(self.now)
+            self.agree(bool(self.now))
+        else:
+            super().answer(question)
+
+    def compare(self, ret):
+        """See what came of it."""
+        self.control.clear()
+        if self.now:
+            expect_outcome(self.now, CONVERSION,
+                           os.strerror(-ret) if ret else None)
+        else:
+            expect(ret, 0)
+            self.left = faults_of(self.control.calls())
+        self.agree()
+
+
 def run_refused_mapping():
     """Memory that QEMU cannot map does not become shared."""
     with check('shared memory that QEMU cannot map'):
-        with preloaded('library-thread', 'refuse-mapping'), \
-                LibraryGuest(*main_ram(GUEST_MEMFD, SIZE),
-                             flags=('-DREFUSED',)) as each:
+        with faults('library-thread') as control, \
+                RefusedGuest(control) as each:
+            each.run()
+            expect(each.left, [])
+
+
+class LostGuest(LibraryGuest):
+    """A guest that QEMU has nothing to put in the place of."""
+
+    def __init__(self, control):
+        super().__init__(*main_ram(GUEST_MEMFD, SIZE))
+        self.control = control
+
+    def answer(self, _question):
+        """Let the thread read the page, which ends QEMU."""
+        self.control.order('mmap of zeros', ENOMEM)
+        self.thread.sendall(struct.pack('=Q', self.host_address(AT)))
+
+    def check_end(self):
+        """The access has ended QEMU."""
+        expect(self.process.wait(), -signal.SIGBUS)
+
+
+def run_no_stand_in():
+    """An access that must not see what is private cannot go on."""
+    with check('private memory that nothing stands in for'):
+        with faults('library-thread') as control, LostGuest(control) as each:
             each.run()

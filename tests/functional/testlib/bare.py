@@ -42,6 +42,12 @@ def pattern(gpa, seed):
     return ((gpa + 1) * (seed | 1) & WORD) ^ 0x9e3779b97f4a7c15
 
 
+def negative(word):
+    """Return a number of 64 bits that a guest has printed."""
+    number = int(word, 16)
+    return number - (number >> 63 << 64)
+
+
 def looked_at(start, end):
     """Return the pages of a range that the host looks at.
 
@@ -133,6 +139,9 @@ class BareGuest(VM):
         states = []
         for info in self.maps():
             expect(info['mode'], 'in-place' if in_place() else 'separate')
+            if info['id'] not in blocks:
+                # unplugged, and kept
+                continue
             for part in info['map']:
                 start = int(blocks[info['id']], 16) + part['offset']
                 states.append((start, start + part['size'], part['private']))
@@ -220,10 +229,10 @@ class BareGuest(VM):
             self.used.append(in_use(self.pid))
         self.agree()
 
-    def agree(self):
-        """Let the guest go on."""
+    def agree(self, more=True):
+        """Let the guest go on, with more of the same or without."""
         self.answers += 1
-        self.socket.sendall(b'y')
+        self.socket.sendall(b'y' if more else b'n')
 
     def run(self):
         """Let the guest run to its end, which must be a good one."""

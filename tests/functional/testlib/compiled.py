@@ -48,9 +48,8 @@ PROGRAMS = {
                   'race', 'tap', 'vm'),
     'kexec': ('kexec',),
 }
-PRELOADED = ['busy-memory', 'fault-exits', 'library-thread', 'older-kvm',
-             'record-launch', 'refuse-allocation', 'refuse-conversion',
-             'refuse-mapping', 'refuse-memslot']
+PRELOADED = ['fault-exits', 'inject-faults', 'library-thread', 'older-kvm',
+             'record-launch', 'refuse-memslot']
 
 
 @functools.cache

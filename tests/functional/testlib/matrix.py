@@ -5,10 +5,12 @@ SPDX-License-Identifier: GPL-2.0-or-later
 
 import functools
 import os
+from errno import EIO
 from itertools import accumulate, product
 from pathlib import Path
 
 from .bare import CONFIDENTIAL, BareGuest, in_place
+from .faults import ALWAYS, faults
 from .files import file_with
 from .tap import FULL, check, expect, expect_between
 from .vm import GUEST_MEMFD, VM, backend, main_ram, preloaded
@@ -212,9 +214,24 @@ def run_replugged(page):
 class StuckGuest(BareGuest):
     """A guest of whose memory a part remains shared, as QEMU knows."""
 
+    def __init__(self, control):
+        super().__init__('stuck', *two_nodes('4 KiB'))
+        self.control = control
+
+    def refuse(self):
+        """Refuse what is asked of the second backend, and to undo it."""
+        call = 'KVM_SET_MEMORY_ATTRIBUTES2' if in_place() else \
+            'KVM_SET_MEMORY_ATTRIBUTES'
+        self.control.order(call, EIO, nth=2, count=ALWAYS)
+        self.agree()
+
     def answer(self, question):
         """Look at what QEMU says."""
-        if question == 'map' and not self.answers:
+        if question == 'refuse':
+            self.refuse()
+            return
+        self.control.clear()
+        if question == 'map' and self.answers == 1:
             infos = {info['id']: info
                      for info in self.cmd('query-guest-memfd', map=True)}
             first, second = infos['ram0'], infos['ram1']
@@ -228,8 +245,7 @@ class StuckGuest(BareGuest):
 def run_stuck():
     """A conversion fails, and KVM doesn't let QEMU undo all of it."""
     with check(f'a conversion that cannot be undone, {mode()}'):
-        with preloaded('refuse-conversion'), \
-                StuckGuest('stuck', *two_nodes('4 KiB')) as each:
+        with faults() as control, StuckGuest(control) as each:
             each.run()
 
 

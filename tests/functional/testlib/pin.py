@@ -43,22 +43,27 @@ def find_file(pid, address):
 def find_descriptor(pid, inode):
     """Return the number of a file descriptor of a process."""
     for path in Path(f'/proc/{pid}/fd').iterdir():
-        if path.stat().st_ino == inode and re.search('kvm-gmem',
-                                                     os.readlink(path)):
+        if path.stat().st_ino == inode and \
+                re.search('kvm-gmem|guest-memfd', os.readlink(path)):
             return int(path.name)
     raise LookupError(f'process {pid} has no file with inode {inode}')
 
 
-def map_page(pid, address):
-    """Map a page of a guest_memfd that a process has at an address."""
+def map_memory(pid, address, size):
+    """Map memory of a guest that a process has at an address."""
     inode, offset = find_file(pid, address)
     process = os.pidfd_open(pid)
     file = called(LIBC.syscall(PIDFD_GETFD, process,
                                find_descriptor(pid, inode), 0))
-    memory = mmap.mmap(file, PAGE, offset=offset)
+    memory = mmap.mmap(file, size, offset=offset)
     os.close(file)
     os.close(process)
     return memory
+
+
+def map_page(pid, address):
+    """Map a page of a guest_memfd that a process has at an address."""
+    return map_memory(pid, address, PAGE)
 
 
 def spoil(map_memory):

@@ -107,16 +107,16 @@ void prepare_serial(void)
     out8(SERIAL_INTERRUPTS, HAS_INPUT);
 }
 
-void await_answer(void)
+bool await_answer(void)
 {
     print("\n");
     while (!(in8(SERIAL_STATUS) & HAS_INPUT)) {
         wait_for_interrupt();
     }
-    in8(SERIAL);
+    return in8(SERIAL) == 'y';
 }
 
-void ask_host(const char *text, ...)
+bool ask_host(const char *text, ...)
 {
     va_list args;
 
@@ -124,5 +124,5 @@ void ask_host(const char *text, ...)
     print("host: ");
     vprint(text, args);
     va_end(args);
-    await_answer();
+    return await_answer();
 }

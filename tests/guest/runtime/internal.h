@@ -24,8 +24,8 @@ void end(bool good) __attribute__((noreturn));
 /* Has the host's answers interrupt the guest. */
 void prepare_serial(void);
 
-/* Ends a line, and waits until the host has answered it. */
-void await_answer(void);
+/* Ends a line, and waits for the answer: whether the host wants more of it. */
+bool await_answer(void);
 
 /**
  * wait_for_interrupt() - wait, with interrupts on
