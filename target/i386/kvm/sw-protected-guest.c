@@ -151,8 +151,9 @@ static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
         return -EINVAL;
     }
     if (!kvm_enable_hypercall(BIT_ULL(KVM_HC_MAP_GPA_RANGE))) {
-        error_setg(errp, "KVM on this host doesn't hand on guests' requests to "
-                   "convert memory (KVM_CAP_EXIT_HYPERCALL)");
+        error_setg_errno(errp, errno, "KVM on this host doesn't hand on "
+                         "guests' requests to convert memory "
+                         "(KVM_CAP_EXIT_HYPERCALL)");
         return -EOPNOTSUPP;
     }
     error_setg(&guest->migration_blocker, TYPE_SW_PROTECTED_GUEST
