@@ -25,6 +25,9 @@ check-debug: ## lab scenarios on a kernel with its own checks: KASAN, lockdep, .
 bench: ## benchmarks, side by side with memory-backend-memfd
 	@scripts/setup && scripts/bench
 
+fuzz: ## conversions at random, until interrupted or for SECONDS= each way
+	@scripts/fuzz $(SECONDS)
+
 lab: ## a shell in the lab, with our QEMU in it
 	@scripts/run --shell
 
@@ -60,9 +63,9 @@ setup: ## install the Debian packages that are missing
 	@scripts/setup
 
 clean: ## remove what is built, but for work trees and the cache
-	rm -rf build/qemu build/asan build/bench build/each build/lab \
+	rm -rf build/qemu build/asan build/bench build/each build/fuzz build/lab \
 		build/linux-stock build/log build/tests build/qemu-bundle \
 		build/qemu-system-x86_64*
 
-.PHONY: help run check check-full check-debug bench lab qemu kernel \
+.PHONY: help run check check-full check-debug bench fuzz lab qemu kernel \
 	kernel-debug kernel-stock docs tree linux-tree patches setup clean

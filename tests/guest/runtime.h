@@ -86,6 +86,15 @@ void must_convert(uint64_t gpa, uint64_t size, bool private);
  */
 int64_t convert_pages(uint64_t gpa, uint64_t pages, bool private);
 
+/* Whether what is in a page is still there when it was shared for a moment. */
+bool find_whether_kept(uint64_t gpa);
+
+/**
+ * next_random() - take a number from a sequence
+ * @state: where the sequence is; begins with a seed that is not 0
+ */
+uint64_t next_random(uint64_t *state);
+
 /**
  * run_on_all() - run a function on all processors, and wait until it ended
  * @cpus: how many the guest has

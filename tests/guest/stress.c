@@ -18,14 +18,6 @@ enum { LONGEST = 64, POLL = 16 };
 static unsigned int cpus;
 static bool keeps_contents;
 
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
-
 static void convert_randomly(unsigned int cpu)
 {
     uint64_t own = AREA + cpu * OWN, state = cpu + 1;
@@ -52,19 +44,10 @@ static void convert_randomly(unsigned int cpu)
     check_pages(own, own + OWN, cpu);
 }
 
-/* Whether what is in memory is still there after a conversion. */
-static bool find_whether_kept(void)
-{
-    write_pages(AREA, AREA + PAGE, 0);
-    convert(AREA, PAGE, false);
-    convert(AREA, PAGE, true);
-    return *word(AREA) == pattern(AREA, 0);
-}
-
 int guest_main(void)
 {
     cpus = nr_cpus();
-    keeps_contents = find_whether_kept();
+    keeps_contents = find_whether_kept(AREA);
     run_on_all(cpus, convert_randomly);
     /* What the host has begun to unplug is let go. */
     ask_host("stop");

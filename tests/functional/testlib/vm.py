@@ -211,6 +211,11 @@ class Monitor:
             if event['event'] == name and wanted(event.get('data')):
                 return event.get('data')
 
+    def await_unplugged(self, name):
+        """Wait until a device is gone, which a guest may have to agree to."""
+        self.await_event('DEVICE_DELETED',
+                         lambda data: data.get('device') == name)
+
 
 class VM(Monitor):
     """A QEMU with KVM and no devices but those asked for.
@@ -275,11 +280,6 @@ class VM(Monitor):
         """Reset the machine."""
         self.cmd('system_reset')
         self.await_event('RESET')
-
-    def await_unplugged(self, name):
-        """Wait until a device is gone, which a guest may have to agree to."""
-        self.await_event('DEVICE_DELETED',
-                         lambda data: data.get('device') == name)
 
     def query_memory(self, name, **arguments):
         """Return what QEMU says about the memory of a backend."""

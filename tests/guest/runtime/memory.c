@@ -89,3 +89,19 @@ void must_convert(uint64_t gpa, uint64_t size, bool private)
 {
     must_return(0, gpa, size, private);
 }
+
+bool find_whether_kept(uint64_t gpa)
+{
+    write_pages(gpa, gpa + PAGE, 0);
+    must_convert(gpa, PAGE, false);
+    must_convert(gpa, PAGE, true);
+    return *word(gpa) == pattern(gpa, 0);
+}
+
+uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
