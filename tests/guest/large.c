@@ -70,6 +70,7 @@ int guest_main(void)
         convert_what_is_held();
     }
     convert_all(false);
+    ask_host("sparse");
     write_pages(AREA_END - MIB, AREA_END, 0xaa);
     ask_host("seen %x %x %x", AREA_END - MIB, AREA_END, (uint64_t)0xaa);
     convert_all(true);

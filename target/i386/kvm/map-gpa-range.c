@@ -57,21 +57,15 @@ int map_gpa_range(hwaddr start, uint64_t size, bool to_private)
 
 void map_gpa_range_pre_fault(CPUState *cpu, hwaddr start, uint64_t size)
 {
-    struct kvm_pre_fault_memory part = {};
+    struct kvm_pre_fault_memory left = { .gpa = start, .size = size };
 
-    if (!kvm_pre_fault_memory_supported ||
+    if (!kvm_pre_fault_memory_supported || size > RAM_CONVERSION_STEP ||
         machine_converts_in_place(current_machine)) {
         return;
     }
-    for (uint64_t at = 0; at < size; at += RAM_CONVERSION_STEP) {
-        part.gpa = start + at;
-        part.size = MIN(size - at, RAM_CONVERSION_STEP);
-        while (part.size) {
-            if (qatomic_load_acquire(&cpu->exit_request) ||
-                kvm_vcpu_ioctl(cpu, KVM_PRE_FAULT_MEMORY, &part)) {
-                return;
-            }
-        }
+    while (left.size && !qatomic_load_acquire(&cpu->exit_request) &&
+           !kvm_vcpu_ioctl(cpu, KVM_PRE_FAULT_MEMORY, &left)) {
+        /* KVM has done a part, and changed what is left. */
     }
 }
 

@@ -29,8 +29,10 @@ int map_gpa_range(hwaddr start, uint64_t size, bool to_private);
  * @start: guest-physical address
  * @size: in bytes
  *
- * Not in place, where that takes many times as long as the conversion itself.
- * If the vCPU is to stop, or KVM refuses, the rest is left to accesses.
+ * Not in place, where that takes many times as long as the conversion itself,
+ * nor more than RAM_CONVERSION_STEP, of which guests use little at first, as
+ * Linux does of its bounce buffers: it would all be allocated.  If the vCPU is
+ * to stop, or KVM refuses, the rest is left to accesses.
  *
  * Context: the vCPU's thread, without the BQL.
  */
