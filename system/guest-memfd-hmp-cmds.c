@@ -46,7 +46,8 @@ static void print_map(Monitor *mon, const GuestMemfdRangeList *map)
 void hmp_info_guest_memfd(Monitor *mon, const QDict *qdict)
 {
     g_autoptr(GuestMemfdInfoList) list =
-        qmp_query_guest_memfd(true, qdict_get_try_bool(qdict, "map", false),
+        qmp_query_guest_memfd(NULL, true,
+                              qdict_get_try_bool(qdict, "map", false),
                               false, 0, &error_abort);
 
     for (GuestMemfdInfoList *each = list; each; each = each->next) {

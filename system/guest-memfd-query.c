@@ -5,18 +5,21 @@
  */
 
 #include "qemu/osdep.h"
+#include "qapi/error.h"
 #include "qapi/qapi-commands-guest-memfd.h"
 #include "qemu/bitmap.h"
 #include "exec/cpu-common.h"
 #include "system/ramblock.h"
 
-/* Of a RAMBlock's map in one answer: a guest can make millions. */
-enum { MAX_RANGES = 4096 };
+/* Of all maps in one answer: a guest can make millions, and QMP waits. */
+enum { MAX_RANGES = 512 };
 
 typedef struct Query {
     GuestMemfdInfoList **tail;
+    const char *id;                 /* or NULL, for all */
     bool map;
     uint64_t from;
+    unsigned int ranges;            /* that the answer may still have */
 } Query;
 
 static GuestMemfdMode mode_of(RAMBlock *rb)
@@ -30,13 +33,14 @@ static GuestMemfdMode mode_of(RAMBlock *rb)
 
 /* Returns the ranges from @at on, and goes on to what is behind them. */
 static GuestMemfdRangeList *map_of(const unsigned long *shared,
-                                   unsigned long *at_page, unsigned long pages)
+                                   unsigned long *at_page, unsigned long pages,
+                                   unsigned int *ranges)
 {
     const size_t page = qemu_real_host_page_size();
     GuestMemfdRangeList *map = NULL, **tail = &map;
     unsigned long at = *at_page, end;
 
-    for (int i = 0; i < MAX_RANGES && at < pages; i++) {
+    for (; *ranges && at < pages; (*ranges)--) {
         bool is_shared = test_bit(at, shared);
         GuestMemfdRange *range = g_new0(GuestMemfdRange, 1);
 
@@ -64,13 +68,13 @@ static uint64_t count_whole_pages(const unsigned long *shared,
     return whole;
 }
 
-static void add_map(GuestMemfdInfo *info, RAMBlock *rb, uint64_t from)
+static void add_map(GuestMemfdInfo *info, RAMBlock *rb, Query *query)
 {
     const size_t page = qemu_real_host_page_size();
-    unsigned long at = from / page, pages = rb->max_length / page;
+    unsigned long at = query->from / page, pages = rb->max_length / page;
 
     info->has_map = true;
-    info->map = map_of(rb->attributes->bitmap, &at, pages);
+    info->map = map_of(rb->attributes->bitmap, &at, pages, &query->ranges);
     if (at < pages) {
         info->has_map_end = true;
         info->map_end = at * page;
@@ -81,7 +85,7 @@ static void add_map(GuestMemfdInfo *info, RAMBlock *rb, uint64_t from)
  * Without the lock of states, as a guest decides how many there are; if it
  * converts memory meanwhile, the answer has some of that.
  */
-static void add_states(GuestMemfdInfo *info, RAMBlock *rb, const Query *query)
+static void add_states(GuestMemfdInfo *info, RAMBlock *rb, Query *query)
 {
     const size_t page = qemu_real_host_page_size();
     RamBlockAttributes *attr = rb->attributes;
@@ -96,8 +100,16 @@ static void add_states(GuestMemfdInfo *info, RAMBlock *rb, const Query *query)
     info->failures = attr->failures;
     info->stand_ins = attr->nr_stand_ins;
     if (query->map) {
-        add_map(info, rb, query->from);
+        add_map(info, rb, query);
     }
+}
+
+/* Memory that nothing uses yet has no other name. */
+static const char *name_of(RAMBlock *rb)
+{
+    const char *id = qemu_ram_get_idstr(rb);
+
+    return *id ? id : memory_region_name(rb->mr);
 }
 
 static int add_info(RAMBlock *rb, void *opaque)
@@ -108,10 +120,11 @@ static int add_info(RAMBlock *rb, void *opaque)
     if (rb->guest_memfd < 0 && !qemu_ram_fd_is_guest_memfd(rb)) {
         return 0;
     }
+    if (query->id && strcmp(query->id, name_of(rb))) {
+        return 0;
+    }
     info = g_new0(GuestMemfdInfo, 1);
-    /* Memory that nothing uses yet has no other name. */
-    info->id = g_strdup(*qemu_ram_get_idstr(rb) ? qemu_ram_get_idstr(rb)
-                                                : memory_region_name(rb->mr));
+    info->id = g_strdup(name_of(rb));
     info->mode = mode_of(rb);
     info->size = rb->max_length;
     info->page_size = rb->page_size;
@@ -123,13 +136,19 @@ static int add_info(RAMBlock *rb, void *opaque)
     return 0;
 }
 
-GuestMemfdInfoList *qmp_query_guest_memfd(bool has_map, bool map,
-                                          bool has_map_start,
+GuestMemfdInfoList *qmp_query_guest_memfd(const char *id, bool has_map,
+                                          bool map, bool has_map_start,
                                           uint64_t map_start, Error **errp)
 {
     GuestMemfdInfoList *list = NULL;
-    Query query = { .tail = &list, .map = map, .from = map_start };
+    Query query = {
+        .tail = &list, .id = id, .map = map, .from = map_start,
+        .ranges = MAX_RANGES,
+    };
 
     qemu_ram_foreach_block(add_info, &query);
+    if (id && !list) {
+        error_setg(errp, "no memory in a guest_memfd has the id '%s'", id);
+    }
     return list;
 }

@@ -283,8 +283,7 @@ class VM(Monitor):
 
     def query_memory(self, name, **arguments):
         """Return what QEMU says about the memory of a backend."""
-        info, = [each for each in self.cmd('query-guest-memfd', **arguments)
-                 if each['id'] == name]
+        info, = self.cmd('query-guest-memfd', id=name, **arguments)
         return info
 
     def await_files(self, files):
