@@ -120,8 +120,8 @@ static void give_access(const RamConversionStep *step,
     if (ret) {
         step->rb->attributes->failures++;
         warn_report_once("devices lose access to shared memory of '%s', of "
-                         "which a conversion failed: %s", step->rb->idstr,
-                         strerror(-ret));
+                         "which a conversion failed: %s",
+                         memory_region_name(step->rb->mr), strerror(-ret));
     }
 }
 
@@ -158,8 +158,9 @@ static void keep(const RamConversionStep *step, const Run *run, bool private,
 
     rb->attributes->failures++;
     warn_report_once("memory '%s' at 0x%" PRIx64 ", size 0x%" PRIx64
-                     ", cannot be made %s again: %s", rb->idstr, offset,
-                     run->size, ram_state_name(private), strerror(-ret));
+                     ", cannot be made %s again: %s",
+                     memory_region_name(rb->mr), offset, run->size,
+                     ram_state_name(private), strerror(-ret));
     ram_block_attributes_set(rb->attributes, offset + done, run->size - done,
                              private);
     if (!private && done) {

@@ -14,7 +14,7 @@
 #define BEFORE      (18 * MIB + 64 * PAGE)
 #define BEFORE_END  (BEFORE + 3 * PAGE)
 #define DIMM        (4096 * MIB)
-#define DIMM_SIZE   (16 * MIB)
+#define DIMM_SIZE   (8 * MIB)
 
 /* Returns whether the host wants more of these. */
 static bool try_conversion(bool private, uint64_t seed)

@@ -91,6 +91,11 @@ bool memory_region_has_guest_memfd(MemoryRegion *mr)
     return true;
 }
 
+const char *memory_region_name(const MemoryRegion *mr)
+{
+    return "model";
+}
+
 void memory_region_ref(MemoryRegion *mr)
 {
 }

@@ -16,7 +16,7 @@ from .tap import FULL, check, expect, expect_in
 from .vm import GUEST_MEMFD, main_ram
 
 MIB = 1 << 20
-DIMM_SIZE = 16
+DIMM_SIZE = 8
 # what removes a memslot; QEMU cannot go on if that fails
 REMOVAL = 'KVM_SET_USER_MEMORY_REGION2 of 0'
 ATTRIBUTES = 'KVM_SET_MEMORY_ATTRIBUTES', 'KVM_SET_MEMORY_ATTRIBUTES2'
