@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include "asked.h"
 #include "user-space.h"
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
@@ -17,29 +18,16 @@ static struct qemu_plugin_register *rax;
 
 static void find_rax(qemu_plugin_id_t id, unsigned int vcpu)
 {
-    g_autoptr(GArray) registers = qemu_plugin_get_registers();
-
-    for (guint i = 0; i < registers->len; i++) {
-        qemu_plugin_reg_descriptor *each =
-            &g_array_index(registers, qemu_plugin_reg_descriptor, i);
-
-        if (!strcmp(each->name, "rax")) {
-            rax = each->handle;
-        }
-    }
+    rax = find_register("rax");
 }
 
 static void tell(unsigned int vcpu, void *counter)
 {
-    uint64_t sum = qemu_plugin_u64_sum(*(qemu_plugin_u64 *)counter);
-    g_autoptr(GByteArray) value = g_byte_array_sized_new(sizeof(sum));
-
-    g_byte_array_append(value, (const guint8 *)&sum, sizeof(sum));
-    qemu_plugin_write_register(rax, value);
+    answer(rax, qemu_plugin_u64_sum(*(qemu_plugin_u64 *)counter));
 }
 
-static void answer(struct qemu_plugin_insn *insn, const char *letters,
-                   qemu_plugin_u64 *counter)
+static void answer_if(struct qemu_plugin_insn *insn, const char *letters,
+                      qemu_plugin_u64 *counter)
 {
     if (asks(insn, letters)) {
         qemu_plugin_register_vcpu_insn_exec_cb(
@@ -64,8 +52,8 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         if (user_space) {
             count(insn, of_user_space);
         }
-        answer(insn, "coun", &all);
-        answer(insn, "user", &of_user_space);
+        answer_if(insn, "coun", &all);
+        answer_if(insn, "user", &of_user_space);
     }
 }
 

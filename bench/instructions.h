@@ -45,6 +45,21 @@ static inline uint64_t user_instructions_run(void)
 }
 
 /**
+ * longest_hold() - instructions for which a lock was held, at most
+ *
+ * Since this was asked before, or the lab began.
+ *
+ * Return: the number, or 0 without the plugin longest-hold.
+ */
+static inline uint64_t longest_hold(void)
+{
+    uint64_t count = 0;
+
+    ASK_EMULATOR(0x646c6f68, count);
+    return count;
+}
+
+/**
  * profile_mark() - have the plugin profile-instructions write down what ran
  *
  * That is the lab's user space since the last mark.

@@ -110,7 +110,7 @@ class StressGuest(BareGuest):
 
 
 class RandomGuest(StressGuest):
-    """A guest that gets a seed for each round, of which one ends by a reset."""
+    """A guest that gets a seed for each round; one of two ends by a reset."""
 
     # It touches more, and after a reset QEMU's heap is larger.
     growth = {**GROWTH, 'guest_memfd': 32, 'memfd': 32, 'huge pages': 16,
@@ -130,7 +130,8 @@ class RandomGuest(StressGuest):
             first = len(self.seeds) % 2 == 0
             self.seed = self.seeds.pop(0)
             self.bits = [bit == '1' for bit in f'{self.seed:0{SEED_BITS}b}']
-            self.until_reset = self.seed % RESET_WITHIN if first else None
+            self.until_reset = (self.seed % RESET_WITHIN if first else
+                                None)
         self.agree(bool(self.bits))
 
     def may_reset(self):
