@@ -118,6 +118,10 @@ int guest_main(void)
     while (ask_host("more")) {
         seed = ask_for_seed();
         run_on_all(cpus, convert_randomly);
+        /* It would write over the host's marks. */
+        while (edu_is_busy(device)) {
+            asm volatile("pause");
+        }
         compare_states(AREA, AREA_END);
     }
     /* What the host has begun to unplug is let go. */

@@ -17,7 +17,7 @@ CPUS = 4
 # tests/guest/random.c knows, too
 SEED_BITS = 16
 # A round asks some 8 times whether it is to be reset.
-RESET_WITHIN = 4
+RESET_WITHIN = 2
 # what may be in use more at the end, see in_use(): the guest touches memory
 GROWTH = {'guest_memfd': 24, 'memfd': 24, 'huge pages': 12, 'QEMU': 8,
           'mappings': 1, 'files': 0}
@@ -123,6 +123,7 @@ class RandomGuest(StressGuest):
         self.bits = []
         # how often the guest is yet to ask, or None in a round without
         self.until_reset = None
+        self.resets = 0
 
     def begin_round(self):
         """Take the next seed, if there is one; each is taken twice."""
@@ -137,7 +138,8 @@ class RandomGuest(StressGuest):
     def may_reset(self):
         """Reset the machine, or let the guest go on."""
         if self.until_reset == 0:
-            self.answers += 1
+            self.until_reset = None
+            self.resets += 1
             self.cmd('system_reset')
             return
         if self.until_reset:
@@ -179,4 +181,6 @@ def run_random(default):
     for page in '4 KiB', '2 MiB':
         with check(f'a random guest, {CPUS} processors, {mode()}, pages of '
                    f'{page}, seeds {" ".join(map(str, seeds))}'):
-            run_guest(RandomGuest(seeds, page))
+            guest = RandomGuest(seeds, page)
+            run_guest(guest)
+            expect(guest.resets > 0, True)
