@@ -14,6 +14,7 @@
 #include "hw/boards.h"
 #include "system/hostmem-private.h"
 #include "system/kvm-guest-memfd.h"
+#include "system/ram-guest-memfd.h"
 #include "system/ram-private.h"
 #include "system/ramblock.h"
 #include "system/system.h"

@@ -54,7 +54,7 @@ static bool changed_all(const RamConversionStep *step)
     return bitmap_full(step->pages, step->size / qemu_real_host_page_size());
 }
 
-static bool continues(const Entry *entry, const Entry *next)
+static bool continues_entry(const Entry *entry, const Entry *next)
 {
     const RamConversionStep *step = &entry->step;
 
@@ -73,7 +73,7 @@ void ram_conversion_log_add(RamConversionLog *log, RamConversionStep *step)
         g_free(step->pages);
         entry.step.pages = NULL;
         if (!ram_conversion_log_is_empty(log) &&
-            continues(last_entry(log), &entry)) {
+            continues_entry(last_entry(log), &entry)) {
             last_entry(log)->step.size += step->size;
             return;
         }

@@ -61,8 +61,8 @@ static unsigned long *find_pages(const RamConversionStep *step, bool private)
 }
 
 /* Of these pages, those that are so now. */
-static unsigned long *still(const RamConversionStep *step,
-                            const unsigned long *pages, bool private)
+static unsigned long *pages_still(const RamConversionStep *step,
+                                  const unsigned long *pages, bool private)
 {
     unsigned long *now = find_pages(step, private);
 
@@ -114,7 +114,7 @@ static int notify_populate(const RamConversionStep *step,
 static void give_access(const RamConversionStep *step,
                         const unsigned long *pages)
 {
-    g_autofree unsigned long *shared = still(step, pages, false);
+    g_autofree unsigned long *shared = pages_still(step, pages, false);
     int ret = notify_populate(step, shared);
 
     if (ret) {
@@ -126,8 +126,8 @@ static void give_access(const RamConversionStep *step,
 }
 
 /* Tells KVM, then the bitmap what KVM has done, even if it is but a part. */
-static int tell(RAMBlock *rb, uint64_t offset, uint64_t size, bool private,
-                uint64_t *done)
+static int tell_kvm(RAMBlock *rb, uint64_t offset, uint64_t size, bool private,
+                    uint64_t *done)
 {
     int ret = kvm_set_memory_state(rb, offset, size, private, done);
 
@@ -140,7 +140,7 @@ static int set_state(const RamConversionStep *step, const Run *run,
 {
     uint64_t offset = step->offset + run->offset;
     RAMBlock *rb = step->rb;
-    int ret = tell(rb, offset, run->size, private, done), end = 0;
+    int ret = tell_kvm(rb, offset, run->size, private, done), end = 0;
 
     if (!private && ram_converts_in_place(rb)) {
         /* What QEMU cannot see must not be taken for shared. */
@@ -150,8 +150,8 @@ static int set_state(const RamConversionStep *step, const Run *run,
 }
 
 /* They stay what KVM has them for, or QEMU, if it cannot see them. */
-static void keep(const RamConversionStep *step, const Run *run, bool private,
-                 uint64_t done, int ret)
+static void keep_run(const RamConversionStep *step, const Run *run,
+                     bool private, uint64_t done, int ret)
 {
     uint64_t offset = step->offset + run->offset;
     RAMBlock *rb = step->rb;
@@ -164,7 +164,7 @@ static void keep(const RamConversionStep *step, const Run *run, bool private,
     ram_block_attributes_set(rb->attributes, offset + done, run->size - done,
                              private);
     if (!private && done) {
-        tell(rb, offset, done, true, &done);
+        tell_kvm(rb, offset, done, true, &done);
     }
 }
 
@@ -178,7 +178,7 @@ static void put_back(const RamConversionStep *step, const unsigned long *pages,
     while (next_run(step, pages, &run)) {
         ret = set_state(step, &run, private, &done);
         if (ret) {
-            keep(step, &run, private, done, ret);
+            keep_run(step, &run, private, done, ret);
         }
     }
 }
@@ -205,8 +205,8 @@ int ram_conversion_step_do(RamConversionStep *step, bool to_private)
         ret = notify_populate(step, step->pages);
     }
     if (ret) {
-        g_autofree unsigned long *changed = still(step, step->pages,
-                                                  to_private);
+        g_autofree unsigned long *changed = pages_still(step, step->pages,
+                                                        to_private);
 
         put_back(step, changed, !to_private);
         give_access(step, to_private ? step->pages : changed);
@@ -216,8 +216,8 @@ int ram_conversion_step_do(RamConversionStep *step, bool to_private)
 
 void ram_conversion_step_undo(RamConversionStep *step, bool was_to_private)
 {
-    g_autofree unsigned long *changed = still(step, step->pages,
-                                              was_to_private);
+    g_autofree unsigned long *changed = pages_still(step, step->pages,
+                                                    was_to_private);
 
     if (!was_to_private) {
         notify_discard(step, changed, step->size);

@@ -237,7 +237,7 @@ static void count_conversions(RamConversion *request)
  * Others may hold pages for a moment, the kernel among them.  Who holds one for
  * longer makes the conversion fail, after a tenth of a second.
  */
-static void convert(RamConversion *request)
+static void convert_next(RamConversion *request)
 {
     int ret = convert_step(request);
 
@@ -282,14 +282,14 @@ static void work_off(RamConversion *request)
     ram_conversion_log_drop(&request->log, &step);
 }
 
-static void work(RamConversion *request)
+static void work_on(RamConversion *request)
 {
     switch (request->phase) {
     case WAIT:
         await_turn(request);
         break;
     case CONVERT:
-        convert(request);
+        convert_next(request);
         break;
     case UNDO:
     case FREE:
@@ -335,7 +335,7 @@ static void leave_queue(RamConversion *request)
     }
 }
 
-static int end(RamConversion *request)
+static int end_request(RamConversion *request)
 {
     int ret = request->ret;
 
@@ -365,12 +365,12 @@ static bool must_pause(void)
 int ram_conversion_run(RamConversion *request, bool can_pause)
 {
     while (request->phase != END) {
-        work(request);
+        work_on(request);
         if (can_pause && request->phase != END && must_pause()) {
             return -EINPROGRESS;
         }
     }
-    return end(request);
+    return end_request(request);
 }
 
 int ram_conversion_convert_block(RAMBlock *rb, bool to_private)
@@ -382,7 +382,7 @@ int ram_conversion_convert_block(RAMBlock *rb, bool to_private)
     return ram_conversion_run(request, false);
 }
 
-static void abandon(RamConversion *request)
+static void abandon_request(RamConversion *request)
 {
     request->phase = END;
     request->ret = -ECANCELED;
@@ -392,7 +392,7 @@ static void abandon(RamConversion *request)
 void ram_conversion_abandon(RamConversion *request)
 {
     QEMU_LOCK_GUARD(&requests_mutex);
-    abandon(request);
+    abandon_request(request);
 }
 
 void ram_conversion_abandon_all(void)
@@ -401,6 +401,6 @@ void ram_conversion_abandon_all(void)
 
     QEMU_LOCK_GUARD(&requests_mutex);
     QTAILQ_FOREACH_SAFE(request, &requests, node, next) {
-        abandon(request);
+        abandon_request(request);
     }
 }

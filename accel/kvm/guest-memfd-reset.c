@@ -66,7 +66,7 @@ int kvm_convert_all_in_place(bool to_private)
 }
 
 /* ram_block_discard_guest_memfd_range() would report each try */
-static int punch(RAMBlock *rb)
+static int punch_block(RAMBlock *rb)
 {
     const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 
@@ -75,7 +75,7 @@ static int punch(RAMBlock *rb)
 
 static int free_block(RAMBlock *rb)
 {
-    int ret = rb->attributes ? be_patient(punch, rb) : 0;
+    int ret = rb->attributes ? be_patient(punch_block, rb) : 0;
 
     if (ret) {
         error_report("memory '%s' cannot be freed: %s",

@@ -7,10 +7,10 @@
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
 #include "hw/qdev-core.h"
-#include "system/kvm-guest-memfd.h"
 #include "system/memory.h"
 #include "system/ram-by-fd.h"
 #include "system/ramblock.h"
+#include "guest-memfd-slots.h"
 #include "trace.h"
 
 void kvm_memslot_failed(const char *what, int err)
@@ -30,12 +30,26 @@ static bool guest_can_do_without(MemoryRegion *mr)
            qemu_ram_fd_is_guest_memfd(mr->ram_block);
 }
 
-void kvm_memslot_refused(MemoryRegion *mr, hwaddr start, hwaddr size, int err)
+static void note_missing(KVMMemoryListener *kml,
+                         const MemoryRegionSection *section)
 {
+    KVMMemoryUpdate *update = g_new0(KVMMemoryUpdate, 1);
+
+    update->section = *section;
+    QSIMPLEQ_INSERT_TAIL(&kml->missing, update, next);
+}
+
+void kvm_memslot_refused(KVMMemoryListener *kml,
+                         const MemoryRegionSection *section, hwaddr start,
+                         hwaddr size, int err)
+{
+    MemoryRegion *mr = section->mr;
+
     if (!guest_can_do_without(mr)) {
         kvm_memslot_failed("registering", err);
     }
     trace_kvm_guest_memfd_unmapped(start, size, -err);
+    note_missing(kml, section);
     mr->ram_block->memslot_err = err;
     if (err == -EEXIST) {
         /* A guest may ask for the same memory in two places. */
@@ -45,5 +59,40 @@ void kvm_memslot_refused(MemoryRegion *mr, hwaddr start, hwaddr size, int err)
                       "guest: %s", mr->name, start, strerror(-err));
     if (!phase_check(PHASE_MACHINE_RESET)) {
         exit(1);
+    }
+}
+
+void kvm_memslots_try_again(KVMMemoryListener *kml,
+                            void (*add)(KVMMemoryListener *,
+                                        MemoryRegionSection *, bool))
+{
+    KVMMissingMemory updates = QSIMPLEQ_HEAD_INITIALIZER(updates);
+    KVMMemoryUpdate *update, *next;
+
+    QSIMPLEQ_CONCAT(&updates, &kml->missing);
+    QSIMPLEQ_FOREACH_SAFE(update, &updates, next, next) {
+        add(kml, &update->section, true);
+        g_free(update);
+    }
+}
+
+static bool is_same_section(const MemoryRegionSection *section,
+                            const MemoryRegionSection *other)
+{
+    return section->mr == other->mr &&
+           section->offset_within_address_space ==
+           other->offset_within_address_space;
+}
+
+void kvm_memslots_forget(KVMMemoryListener *kml,
+                         const MemoryRegionSection *section)
+{
+    KVMMemoryUpdate *update, *next;
+
+    QSIMPLEQ_FOREACH_SAFE(update, &kml->missing, next, next) {
+        if (is_same_section(&update->section, section)) {
+            QSIMPLEQ_REMOVE(&kml->missing, update, KVMMemoryUpdate, next);
+            g_free(update);
+        }
     }
 }

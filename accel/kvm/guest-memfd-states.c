@@ -43,8 +43,8 @@ static Mapping *first_mapping(IntervalTreeRoot *root, uint64_t start,
     return node ? container_of(node, Mapping, node) : NULL;
 }
 
-static void insert(IntervalTreeRoot *root, const Mapping *like, uint64_t start,
-                   uint64_t last)
+static void insert_mapping(IntervalTreeRoot *root, const Mapping *like,
+                           uint64_t start, uint64_t last)
 {
     Mapping *mapping = g_new0(Mapping, 1);
 
@@ -78,10 +78,10 @@ static void cut_out(const Mapping *part)
 
     while ((mapping = first_mapping(&mappings, start, last))) {
         if (mapping->node.start < start) {
-            insert(&mappings, mapping, mapping->node.start, start - 1);
+            insert_mapping(&mappings, mapping, mapping->node.start, start - 1);
         }
         if (mapping->node.last > last) {
-            insert(&mappings, mapping, last + 1, mapping->node.last);
+            insert_mapping(&mappings, mapping, last + 1, mapping->node.last);
         }
         remove_mapping(&mappings, mapping);
     }
@@ -128,7 +128,7 @@ static void for_difference(IntervalTreeRoot *set, IntervalTreeRoot *other,
 
 static void add_part(const Mapping *part)
 {
-    insert(&mappings, part, part->node.start, part->node.last);
+    insert_mapping(&mappings, part, part->node.start, part->node.last);
 }
 
 /* Does something in steps, of which each has the lock for itself. */
@@ -165,38 +165,39 @@ static void restore_step(RamConversionStep *step, hwaddr start)
     ram_conversion_step_restore(step);
 }
 
-static void clear(const Mapping *part)
+static void clear_part(const Mapping *part)
 {
     in_steps(part, clear_step);
 }
 
-static void restore(const Mapping *part)
+static void restore_part(const Mapping *part)
 {
     in_steps(part, restore_step);
 }
 
-static void note(IntervalTreeRoot *root, RAMBlock *rb, hwaddr start,
-                 uint64_t offset, uint64_t size)
+static void note_change(IntervalTreeRoot *root, RAMBlock *rb, hwaddr start,
+                        uint64_t offset, uint64_t size)
 {
     const Mapping like = {
         .node.start = rb->offset + offset, .rb = rb, .start = start,
     };
 
     if (!ram_converts_in_place(rb)) {
-        insert(root, &like, like.node.start, like.node.start + size - 1);
+        insert_mapping(root, &like, like.node.start,
+                       like.node.start + size - 1);
     }
 }
 
 void kvm_memory_mapped(RAMBlock *rb, hwaddr start, uint64_t offset,
                        uint64_t size)
 {
-    note(&mapped, rb, start, offset, size);
+    note_change(&mapped, rb, start, offset, size);
 }
 
 void kvm_memory_unmapped(RAMBlock *rb, hwaddr start, uint64_t offset,
                          uint64_t size)
 {
-    note(&unmapped, rb, start, offset, size);
+    note_change(&unmapped, rb, start, offset, size);
 }
 
 /*
@@ -209,12 +210,12 @@ void kvm_memory_map_changed(void)
     ram_block_attributes_lock();
     for_difference(&unmapped, &mapped, cut_out);
     ram_block_attributes_unlock();
-    for_difference(&unmapped, &mapped, clear);
+    for_difference(&unmapped, &mapped, clear_part);
 
     ram_block_attributes_lock();
     for_difference(&mapped, &unmapped, add_part);
     ram_block_attributes_unlock();
-    for_difference(&mapped, &unmapped, restore);
+    for_difference(&mapped, &unmapped, restore_part);
 
     remove_all(&unmapped);
     remove_all(&mapped);

@@ -55,7 +55,7 @@ static void ask_for_pages(struct kvm_create_guest_memfd *request,
     }
 }
 
-static int punch(int fd, uint64_t size)
+static int punch_file(int fd, uint64_t size)
 {
     return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
                      size) ? -errno : 0;
@@ -72,9 +72,9 @@ static int check_pages(int fd, uint64_t page_size)
     if (page_size == qemu_real_host_page_size()) {
         return 0;
     }
-    ret = punch(fd, page_size / 2);
+    ret = punch_file(fd, page_size / 2);
     if (ret == -EINVAL) {
-        return punch(fd, page_size);
+        return punch_file(fd, page_size);
     }
     return ret ?: -EINVAL;
 }
@@ -94,7 +94,7 @@ static int refuse_pages(int err, Error **errp)
 }
 
 /* Returns a file descriptor or a negative errno. */
-static int create(uint64_t size, uint64_t flags, uint64_t page_size)
+static int create_file(uint64_t size, uint64_t flags, uint64_t page_size)
 {
     struct kvm_create_guest_memfd request = {
         .size = size,
@@ -115,7 +115,7 @@ static int create(uint64_t size, uint64_t flags, uint64_t page_size)
 /* Whether KVM knows the flags, even if it lacks the memory for one page. */
 static bool kvm_takes(uint64_t flags, uint64_t page_size)
 {
-    int fd = create(page_size, flags, page_size);
+    int fd = create_file(page_size, flags, page_size);
 
     if (fd >= 0) {
         close(fd);
@@ -160,7 +160,7 @@ static void explain_refusal(uint64_t page_size, int err, Error **errp)
 int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
                                   Error **errp)
 {
-    int fd = create(size, FLAGS_SHARED, page_size);
+    int fd = create_file(size, FLAGS_SHARED, page_size);
     int ret;
 
     if (fd == -EINVAL || fd == -ENOTTY) {
@@ -205,7 +205,7 @@ int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
 static int convert_a_page(void)
 {
     uint64_t page_size = qemu_real_host_page_size(), done;
-    int fd = create(page_size, FLAGS_SHARED, page_size);
+    int fd = create_file(page_size, FLAGS_SHARED, page_size);
     int ret;
 
     if (fd < 0) {

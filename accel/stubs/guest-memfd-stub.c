@@ -5,7 +5,9 @@
  */
 
 #include "qemu/osdep.h"
+#include "qapi/error.h"
 #include "system/kvm-guest-memfd.h"
+#include "system/ram-guest-memfd.h"
 
 int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
                                   Error **errp)
@@ -14,12 +16,24 @@ int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
     g_assert_not_reached();
 }
 
-int kvm_forget_memory(RAMBlock *rb)
+bool ram_block_add_guest_memfd(RAMBlock *rb, Error **errp)
+{
+    error_setg(errp, "cannot set up private guest memory: KVM required");
+    return false;
+}
+
+void ram_block_remove_guest_memfd(RAMBlock *rb)
 {
     g_assert_not_reached();
 }
 
-bool kvm_init_memory_state(RAMBlock *rb, Error **errp)
+RAMBlock *ram_alloc_guest_memfd(ram_addr_t size, uint32_t ram_flags,
+                                MemoryRegion *mr, Error **errp)
+{
+    g_assert_not_reached();
+}
+
+int kvm_forget_memory(RAMBlock *rb)
 {
     g_assert_not_reached();
 }

@@ -17,16 +17,16 @@
 #include "qemu/error-report.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
+#include "hw/acpi/in-place.h"
 #include "hw/boards.h"
 #include "hw/i386/directboot.h"
 #include "hw/loader.h"
 #include "hw/nvram/fw_cfg.h"
 #include "standard-headers/asm-x86/bootparam.h"
 #include "system/address-spaces.h"
-#include "system/confidential-guest-support.h"
 #include "system/reset.h"
 #include "system/runstate.h"
-#include "acpi-in-place.h"
+#include "target/i386/confidential-guest.h"
 #include "directboot-internal.h"
 #include "trace.h"
 
@@ -69,10 +69,18 @@ static void layout_free(Layout *layout)
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Layout, layout_free)
 
+static bool boots_direct(const MachineState *machine)
+{
+    Object *guest = object_dynamic_cast(OBJECT(machine->cgs),
+                                        TYPE_X86_CONFIDENTIAL_GUEST);
+
+    return guest && X86_CONFIDENTIAL_GUEST_GET_CLASS(guest)->direct_boot;
+}
+
 const char *directboot_firmware(MachineState *machine)
 {
-    if (!machine->cgs || !machine->cgs->direct_boot ||
-        !machine->kernel_filename || machine->firmware) {
+    if (!machine->kernel_filename || machine->firmware ||
+        !boots_direct(machine)) {
         return NULL;
     }
     return DIRECTBOOT_FIRMWARE;
@@ -87,8 +95,7 @@ static bool is_directboot(const char *firmware)
 
 void directboot_check_guest(MachineState *machine, const char *firmware)
 {
-    if (!machine->cgs || machine->cgs->direct_boot ||
-        !is_directboot(firmware)) {
+    if (!machine->cgs || boots_direct(machine) || !is_directboot(firmware)) {
         return;
     }
     error_report("firmware '" DIRECTBOOT_FIRMWARE "' cannot start a guest of "
@@ -108,7 +115,7 @@ static bool is_used(X86MachineState *x86ms)
            is_directboot(firmware);
 }
 
-static uint32_t number(DirectBoot *boot, uint16_t key)
+static uint32_t item_number(DirectBoot *boot, uint16_t key)
 {
     size_t size;
     const void *data = fw_cfg_peek(boot->fw_cfg, key, &size);
@@ -116,7 +123,7 @@ static uint32_t number(DirectBoot *boot, uint16_t key)
     return data && size == sizeof(uint32_t) ? ldl_le_p(data) : 0;
 }
 
-static DirectbootBlob blob(DirectBoot *boot, hwaddr addr, uint16_t key)
+static DirectbootBlob item_blob(DirectBoot *boot, hwaddr addr, uint16_t key)
 {
     DirectbootBlob blob = { .addr = addr };
     size_t size;
@@ -126,8 +133,8 @@ static DirectbootBlob blob(DirectBoot *boot, hwaddr addr, uint16_t key)
     return blob;
 }
 
-static void add(DirectBoot *boot, const char *name, DirectbootBlob blob,
-                uint64_t room)
+static void add_piece(DirectBoot *boot, const char *name, DirectbootBlob blob,
+                      uint64_t room)
 {
     Piece piece = { .name = name, .blob = blob,
                     .room = MAX(room, blob.size) };
@@ -190,15 +197,15 @@ static bool add_linux64(DirectBoot *boot, DirectbootKernel *kernel,
                         Layout *layout, Error **errp)
 {
     const uint8_t *header = kernel->setup.data;
-    DirectbootBlob image = blob(boot, number(boot, FW_CFG_KERNEL_ADDR),
-                                FW_CFG_KERNEL_DATA);
+    hwaddr addr = item_number(boot, FW_CFG_KERNEL_ADDR);
+    DirectbootBlob image = item_blob(boot, addr, FW_CFG_KERNEL_DATA);
     uint64_t end = ldq_le_p(header + HDR_PREF_ADDRESS) +
                    ldl_le_p(header + HDR_INIT_SIZE);
 
     if (!check_linux64(boot, kernel, &image, errp)) {
         return false;
     }
-    add(boot, "kernel", image, end > image.addr ? end - image.addr : 0);
+    add_piece(boot, "kernel", image, end > image.addr ? end - image.addr : 0);
     layout->params.kind = cpu_to_le32(DIRECTBOOT_LINUX64);
     layout->params.entry = cpu_to_le64(image.addr + LINUX64_ENTRY);
     return true;
@@ -207,11 +214,11 @@ static bool add_linux64(DirectBoot *boot, DirectbootKernel *kernel,
 static bool add_pvh(DirectBoot *boot, Layout *layout, Error **errp)
 {
     Piece image = { .name = "kernel", .is_image = true,
-                    .blob.addr = number(boot, FW_CFG_KERNEL_ADDR),
-                    .room = number(boot, FW_CFG_KERNEL_SIZE) };
-    uint32_t entry = number(boot, FW_CFG_KERNEL_ENTRY);
+                    .blob.addr = item_number(boot, FW_CFG_KERNEL_ADDR),
+                    .room = item_number(boot, FW_CFG_KERNEL_SIZE) };
+    uint32_t entry = item_number(boot, FW_CFG_KERNEL_ENTRY);
 
-    if (!entry || blob(boot, 0, FW_CFG_KERNEL_DATA).data) {
+    if (!entry || item_blob(boot, 0, FW_CFG_KERNEL_DATA).data) {
         refuse_kernel(boot, errp);
         return false;
     }
@@ -233,7 +240,7 @@ static bool add_acpi(DirectBoot *boot, DirectbootKernel *kernel,
     }
     tables = (DirectbootBlob) { layout->acpi.addr, layout->acpi.data->data,
                                 layout->acpi.data->len };
-    add(boot, "acpi", tables, QEMU_ALIGN_UP(tables.size, 4 * KiB));
+    add_piece(boot, "acpi", tables, QEMU_ALIGN_UP(tables.size, 4 * KiB));
     kernel->rsdp = layout->acpi.rsdp;
     tables.size = QEMU_ALIGN_UP(tables.size, 4 * KiB);
     kernel->memory_map = directboot_memory_map(boot->x86ms, &tables);
@@ -257,27 +264,27 @@ static void add_params(DirectBoot *boot, DirectbootKernel *kernel,
     }
     layout->params.magic = cpu_to_le32(DIRECTBOOT_MAGIC);
     layout->params.argument = cpu_to_le64(DIRECTBOOT_INFO);
-    add(boot, is_pvh ? "start-info" : "boot-params",
-        (DirectbootBlob) { DIRECTBOOT_INFO, layout->info,
-                           sizeof(layout->info) }, 0);
-    add(boot, "parameters",
-        (DirectbootBlob) { DIRECTBOOT_PARAMS, &layout->params,
-                           sizeof(layout->params) }, 0);
-    add(boot, "page-tables",
-        (DirectbootBlob) { DIRECTBOOT_PAGE_TABLES },
-        DIRECTBOOT_PAGE_TABLES_SIZE);
-    add(boot, "stack", (DirectbootBlob) { DIRECTBOOT_STACK },
-        DIRECTBOOT_STACK_SIZE);
+    add_piece(boot, is_pvh ? "start-info" : "boot-params",
+              (DirectbootBlob) { DIRECTBOOT_INFO, layout->info,
+                                 sizeof(layout->info) }, 0);
+    add_piece(boot, "parameters",
+              (DirectbootBlob) { DIRECTBOOT_PARAMS, &layout->params,
+                                 sizeof(layout->params) }, 0);
+    add_piece(boot, "page-tables",
+              (DirectbootBlob) { DIRECTBOOT_PAGE_TABLES },
+              DIRECTBOOT_PAGE_TABLES_SIZE);
+    add_piece(boot, "stack", (DirectbootBlob) { DIRECTBOOT_STACK },
+              DIRECTBOOT_STACK_SIZE);
 }
 
-static bool plan(DirectBoot *boot, Layout *layout, Error **errp)
+static bool plan_layout(DirectBoot *boot, Layout *layout, Error **errp)
 {
-    hwaddr cmdline_addr = number(boot, FW_CFG_CMDLINE_ADDR) ?: 0x20000;
+    hwaddr cmdline_addr = item_number(boot, FW_CFG_CMDLINE_ADDR) ?: 0x20000;
     DirectbootKernel kernel = {
-        .setup = blob(boot, 0, FW_CFG_SETUP_DATA),
-        .initrd = blob(boot, number(boot, FW_CFG_INITRD_ADDR),
-                       FW_CFG_INITRD_DATA),
-        .cmdline = blob(boot, cmdline_addr, FW_CFG_CMDLINE_DATA),
+        .setup = item_blob(boot, 0, FW_CFG_SETUP_DATA),
+        .initrd = item_blob(boot, item_number(boot, FW_CFG_INITRD_ADDR),
+                            FW_CFG_INITRD_DATA),
+        .cmdline = item_blob(boot, cmdline_addr, FW_CFG_CMDLINE_DATA),
     };
     g_autoptr(GArray) map = NULL;
     bool ok;
@@ -288,8 +295,8 @@ static bool plan(DirectBoot *boot, Layout *layout, Error **errp)
     if (!ok) {
         return false;
     }
-    add(boot, "initrd", kernel.initrd, 0);
-    add(boot, "cmdline", kernel.cmdline, 0);
+    add_piece(boot, "initrd", kernel.initrd, 0);
+    add_piece(boot, "cmdline", kernel.cmdline, 0);
     ok = add_acpi(boot, &kernel, layout, errp);
     map = kernel.memory_map;
     if (!ok) {
@@ -307,7 +314,7 @@ static bool is_in_ram(DirectBoot *boot, const Piece *piece)
            (start >= 1 * MiB && end <= boot->x86ms->below_4g_mem_size);
 }
 
-static bool overlap(const Piece *a, const Piece *b)
+static bool pieces_overlap(const Piece *a, const Piece *b)
 {
     return a->blob.addr < b->blob.addr + b->room &&
            b->blob.addr < a->blob.addr + a->room;
@@ -347,7 +354,7 @@ static bool check_piece(DirectBoot *boot, int nr, Error **errp)
     for (int i = 0; i < nr; i++) {
         const Piece *other = &g_array_index(boot->pieces, Piece, i);
 
-        if (overlap(piece, other)) {
+        if (pieces_overlap(piece, other)) {
             error_setg(errp, "%s at 0x%" HWADDR_PRIx ", size 0x%" PRIx64
                        ", and %s at 0x%" HWADDR_PRIx ", size 0x%" PRIx64
                        ", overlap", piece->name, piece->blob.addr, piece->room,
@@ -359,7 +366,7 @@ static bool check_piece(DirectBoot *boot, int nr, Error **errp)
     return check_images(piece, errp);
 }
 
-static bool check(DirectBoot *boot, Error **errp)
+static bool check_pieces(DirectBoot *boot, Error **errp)
 {
     for (int i = 0; i < boot->pieces->len; i++) {
         if (!check_piece(boot, i, errp)) {
@@ -369,7 +376,7 @@ static bool check(DirectBoot *boot, Error **errp)
     return true;
 }
 
-static void lay(const DirectbootBlob *blob, const char *name)
+static void lay_blob(const DirectbootBlob *blob, const char *name)
 {
     trace_directboot_lay(name, blob->addr, blob->size);
     address_space_write_rom(&address_space_memory, blob->addr,
@@ -380,14 +387,14 @@ static bool plan_and_lay(DirectBoot *boot, Error **errp)
 {
     g_autoptr(Layout) layout = g_new0(Layout, 1);
 
-    if (!plan(boot, layout, errp) || !check(boot, errp)) {
+    if (!plan_layout(boot, layout, errp) || !check_pieces(boot, errp)) {
         return false;
     }
     for (int i = 0; i < boot->pieces->len; i++) {
         Piece *piece = &g_array_index(boot->pieces, Piece, i);
 
         if (piece->blob.size) {
-            lay(&piece->blob, piece->name);
+            lay_blob(&piece->blob, piece->name);
         }
         piece->blob.data = NULL;
     }
@@ -419,7 +426,7 @@ void directboot_load(void)
     if (first) {
         exit(1);
     }
-    lay(&none, "no parameters");
+    lay_blob(&none, "no parameters");
 }
 
 static void directboot_reset(void *opaque)
@@ -447,7 +454,7 @@ bool directboot_find_next(hwaddr addr, hwaddr *start, hwaddr *end)
     return found;
 }
 
-static void refuse(MachineState *machine)
+static void refuse_machine(MachineState *machine)
 {
     if (!machine->kernel_filename) {
         error_report("firmware '" DIRECTBOOT_FIRMWARE "' has nothing to boot: "
@@ -482,7 +489,7 @@ void directboot_setup(X86MachineState *x86ms)
     if (!is_used(x86ms)) {
         return;
     }
-    refuse(MACHINE(x86ms));
+    refuse_machine(MACHINE(x86ms));
     boot = g_new0(DirectBoot, 1);
     boot->x86ms = x86ms;
     boot->fw_cfg = x86ms->fw_cfg;

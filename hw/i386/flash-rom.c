@@ -16,11 +16,14 @@
 #include "hw/loader.h"
 #include "system/block-backend.h"
 #include "system/blockdev.h"
-#include "system/confidential-guest-support.h"
+#include "target/i386/confidential-guest.h"
 
 bool flash_is_rom(const MachineState *machine)
 {
-    return machine->cgs && machine->cgs->flash_is_rom;
+    Object *guest = object_dynamic_cast(OBJECT(machine->cgs),
+                                        TYPE_X86_CONFIDENTIAL_GUEST);
+
+    return guest && X86_CONFIDENTIAL_GUEST_GET_CLASS(guest)->flash_is_rom;
 }
 
 /* No device has it, which is an error for a drive of its type. */

@@ -184,31 +184,6 @@ int kvm_forget_memory(RAMBlock *rb);
 int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags);
 
 /**
- * kvm_memslot_failed: end QEMU, as KVM cannot change a memslot
- * @what: what it was to do
- * @err: a negative errno
- *
- * By exit(1) until the machine was reset for the first time, then by abort();
- * it does not return.
- */
-void kvm_memslot_failed(const char *what, int err);
-
-/**
- * kvm_memslot_refused: deal with memory that KVM cannot map into a guest
- * @mr: RAM or ROM
- * @start: guest-physical address
- * @size: in bytes
- * @err: a negative errno
- *
- * A guest that runs goes on without what is in a guest_memfd; the RAMBlock
- * keeps @err for who plugs it.  In all other cases this ends QEMU, as
- * kvm_memslot_failed().
- *
- * Context: BQL.
- */
-void kvm_memslot_refused(MemoryRegion *mr, hwaddr start, hwaddr size, int err);
-
-/**
  * kvm_memory_mapped: note that KVM has a new memslot
  * @rb: RAMBlock with private memory
  * @start: guest-physical address

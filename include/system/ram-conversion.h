@@ -39,7 +39,7 @@ static inline const char *ram_state_name(bool private)
 }
 
 /**
- * RamConversionStep: pages of one RAMBlock that are converted at once
+ * struct RamConversionStep - pages of one RAMBlock that are converted at once
  * @rb: the RAMBlock
  * @offset: of the first page within @rb, in bytes
  * @size: in bytes

@@ -62,7 +62,14 @@ MemoryRegion *ram_private_region(MemoryRegion *mr, uint64_t offset,
                                  hwaddr *size);
 
 /**
- * ram_access_region: the same for memory of any kind
+ * ram_access_region: find the region for an access to memory of any kind
+ * @mr: region that is accessed
+ * @offset: as that of ram_private_region()
+ * @size: likewise
+ *
+ * Context: as ram_private_region().
+ *
+ * Return: likewise.
  */
 static inline MemoryRegion *ram_access_region(MemoryRegion *mr, uint64_t offset,
                                               hwaddr *size)

@@ -195,7 +195,7 @@ static bool sw_protected_can_run(ConfidentialGuestSupport *cgs, Error **errp)
     return true;
 }
 
-static bool convert(hwaddr start, hwaddr size, bool to_private)
+static bool convert_range(hwaddr start, hwaddr size, bool to_private)
 {
     int ret = kvm_convert_memory(start, size, to_private);
 
@@ -249,7 +249,7 @@ static bool make_private_around_images(Range *ram)
             image = image_end = end;
         }
         image = MAX(start, QEMU_ALIGN_DOWN(image, TARGET_PAGE_SIZE));
-        if (start < image && !convert(start, image - start, true)) {
+        if (start < image && !convert_range(start, image - start, true)) {
             return false;
         }
         start = QEMU_ALIGN_UP(image_end, TARGET_PAGE_SIZE);
@@ -295,7 +295,9 @@ static int mark_shared(RAMBlock *rb, void *opaque)
  */
 static bool make_shared_by_address(void)
 {
-    if (!convert(0, QEMU_ALIGN_DOWN(HWADDR_MAX, TARGET_PAGE_SIZE), false)) {
+    hwaddr all = QEMU_ALIGN_DOWN(HWADDR_MAX, TARGET_PAGE_SIZE);
+
+    if (!convert_range(0, all, false)) {
         return false;
     }
     ram_block_attributes_lock();
@@ -395,8 +397,6 @@ static void sw_protected_guest_init(Object *obj)
     cgs->require_guest_memfd = true;
     cgs->starts_shared = true;
     cgs->converts_by_request_only = true;
-    cgs->flash_is_rom = true;
-    cgs->direct_boot = true;
     cgs->loads_images = true;
 }
 
@@ -414,6 +414,8 @@ static void sw_protected_guest_class_init(ObjectClass *oc, const void *data)
     klass->kvm_init = sw_protected_kvm_init;
     klass->can_run = sw_protected_can_run;
     x86_klass->kvm_type = sw_protected_kvm_type;
+    x86_klass->flash_is_rom = true;
+    x86_klass->direct_boot = true;
     rc->get_state = sw_protected_get_reset_state;
     rc->phases.hold = sw_protected_reset_hold;
     rc->phases.exit = sw_protected_reset_exit;

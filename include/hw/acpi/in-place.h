@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef HW_I386_ACPI_IN_PLACE_H
-#define HW_I386_ACPI_IN_PLACE_H
+#ifndef HW_ACPI_IN_PLACE_H
+#define HW_ACPI_IN_PLACE_H
 
 #include "exec/hwaddr.h"
 #include "hw/nvram/fw_cfg.h"

@@ -12,7 +12,7 @@
 #include "qemu/bswap.h"
 #include "qapi/error.h"
 #include "hw/acpi/aml-build.h"
-#include "acpi-in-place.h"
+#include "hw/acpi/in-place.h"
 
 enum {
     ALLOCATE = 1,
@@ -67,6 +67,27 @@ typedef struct Loader {
     uint32_t align;
 } Loader;
 
+/* Returns the selector key of a file, or 0. */
+static uint16_t key_of(const FWCfgFiles *files, const char *name)
+{
+    uint32_t count = files ? be32_to_cpu(files->count) : 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (!strncmp(files->f[i].name, name, FW_CFG_MAX_FILE_PATH)) {
+            return FW_CFG_FILE_FIRST + i;
+        }
+    }
+    return 0;
+}
+
+static const void *content_of(FWCfgState *fw_cfg, const char *name,
+                              size_t *size)
+{
+    uint16_t key = key_of(fw_cfg->files, name);
+
+    return key ? fw_cfg_peek(fw_cfg, key, size) : NULL;
+}
+
 static const LoadedFile *find_file(Loader *loader, const char *name)
 {
     for (int i = 0; i < loader->files->len; i++) {
@@ -93,7 +114,7 @@ static uint64_t address_of(Loader *loader, const LoadedFile *file)
     return loader->acpi->addr + file->offset;
 }
 
-static bool allocate(Loader *loader, const LoaderEntry *entry)
+static bool allocate_file(Loader *loader, const LoaderEntry *entry)
 {
     GByteArray *data = loader->acpi->data;
     uint32_t align = le32_to_cpu(entry->allocate.align);
@@ -102,7 +123,7 @@ static bool allocate(Loader *loader, const LoaderEntry *entry)
     const void *content;
     size_t size;
 
-    content = fw_cfg_peek_file(loader->fw_cfg, file.name, &size);
+    content = content_of(loader->fw_cfg, file.name, &size);
     if (!content || !is_power_of_2(align)) {
         return false;
     }
@@ -154,14 +175,15 @@ static bool write_pointer(Loader *loader, const LoaderEntry *entry)
 {
     uint8_t size = entry->write.size, pointer[8] = {};
     const LoadedFile *to = find_file(loader, entry->write.to);
+    uint16_t key = key_of(loader->fw_cfg->files, entry->write.file);
 
-    if (!to || !is_power_of_2(size) || size > sizeof(pointer)) {
+    if (!key || !to || !is_power_of_2(size) || size > sizeof(pointer)) {
         return false;
     }
     stn_le_p(pointer, size, address_of(loader, to) +
                             le32_to_cpu(entry->write.to_offset));
-    return fw_cfg_poke_file(loader->fw_cfg, entry->write.file,
-                            le32_to_cpu(entry->write.offset), pointer, size);
+    return fw_cfg_poke(loader->fw_cfg, key, le32_to_cpu(entry->write.offset),
+                       pointer, size);
 }
 
 static bool do_entry(Loader *loader, const LoaderEntry *entry, bool allocating)
@@ -173,7 +195,7 @@ static bool do_entry(Loader *loader, const LoaderEntry *entry, bool allocating)
     }
     switch (command) {
     case ALLOCATE:
-        return allocate(loader, entry);
+        return allocate_file(loader, entry);
     case ADD_POINTER:
         return add_pointer(loader, entry);
     case ADD_CHECKSUM:
@@ -210,7 +232,7 @@ bool acpi_in_place_build(AcpiInPlace *acpi, FWCfgState *fw_cfg, hwaddr end,
     size_t size;
 
     acpi->data = g_byte_array_new();
-    script = fw_cfg_peek_file(fw_cfg, ACPI_BUILD_LOADER_FILE, &size);
+    script = content_of(fw_cfg, ACPI_BUILD_LOADER_FILE, &size);
     if (!script) {
         return true;
     }
