@@ -8,11 +8,16 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-guest-memfd.h"
 #include "qemu/bitmap.h"
+#include "qemu/units.h"
 #include "exec/cpu-common.h"
 #include "system/ramblock.h"
 
-/* Of all maps in one answer: a guest can make millions, and QMP waits. */
+/*
+ * Of all maps in one answer, as QMP waits: a guest can make millions of ranges,
+ * and finding the end of one takes some ten million instructions for so much.
+ */
 enum { MAX_RANGES = 512 };
+#define MAX_SEARCH (256 * GiB)
 
 typedef struct Query {
     GuestMemfdInfoList **tail;
@@ -20,6 +25,7 @@ typedef struct Query {
     bool map;
     uint64_t from;
     unsigned int ranges;            /* that the answer may still have */
+    uint64_t search;                /* how much it may still look at */
 } Query;
 
 static GuestMemfdMode mode_of(RAMBlock *rb)
@@ -57,24 +63,16 @@ static GuestMemfdRangeList *map_of(const unsigned long *shared,
     return map;
 }
 
-static uint64_t count_whole_pages(const unsigned long *shared,
-                                  unsigned long pages, unsigned long each)
-{
-    uint64_t whole = 0;
-
-    for (unsigned long at = 0; at + each <= pages; at += each) {
-        whole += find_next_bit(shared, at + each, at) == at + each;
-    }
-    return whole;
-}
-
 static void add_map(GuestMemfdInfo *info, RAMBlock *rb, Query *query)
 {
     const size_t page = qemu_real_host_page_size();
-    unsigned long at = query->from / page, pages = rb->max_length / page;
+    unsigned long first = MIN(query->from, rb->max_length) / page;
+    unsigned long pages = rb->max_length / page, at = first;
+    unsigned long end = MIN(pages, first + query->search / page);
 
     info->has_map = true;
-    info->map = map_of(rb->attributes->bitmap, &at, pages, &query->ranges);
+    info->map = map_of(rb->attributes->bitmap, &at, end, &query->ranges);
+    query->search -= (at - first) * page;
     if (at < pages) {
         info->has_map_end = true;
         info->map_end = at * page;
@@ -89,12 +87,11 @@ static void add_states(GuestMemfdInfo *info, RAMBlock *rb, Query *query)
 {
     const size_t page = qemu_real_host_page_size();
     RamBlockAttributes *attr = rb->attributes;
-    unsigned long pages = rb->max_length / page;
 
     info->shared = qatomic_read(&attr->nr_shared) * page;
     info->q_private = rb->max_length - info->shared;
-    info->whole_pages = rb->page_size == page ? info->q_private / page :
-        count_whole_pages(attr->bitmap, pages, rb->page_size / page);
+    info->whole_pages = attr->nr_shared_in ? qatomic_read(&attr->nr_whole)
+                                           : info->q_private / page;
     info->conversions = attr->conversions;
     info->retries = attr->retries;
     info->failures = attr->failures;
@@ -143,7 +140,7 @@ GuestMemfdInfoList *qmp_query_guest_memfd(const char *id, bool has_map,
     GuestMemfdInfoList *list = NULL;
     Query query = {
         .tail = &list, .id = id, .map = map, .from = map_start,
-        .ranges = MAX_RANGES,
+        .ranges = MAX_RANGES, .search = MAX_SEARCH,
     };
 
     qemu_ram_foreach_block(add_info, &query);

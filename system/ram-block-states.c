@@ -63,6 +63,27 @@ void ram_block_attributes_renew(RamBlockAttributes *attr)
     attr->generation = qatomic_fetch_inc(&generations);
 }
 
+/* Counts the huge pages of which nothing is shared, before bits change. */
+static void count_whole(RamBlockAttributes *attr, unsigned long first,
+                        unsigned long count, bool shared)
+{
+    unsigned long each = attr->ram_block->page_size /
+                         qemu_real_host_page_size();
+    unsigned long whole = attr->nr_whole, end = first + count, next;
+
+    for (; first < end; first = next) {
+        uint32_t *nr_shared = &attr->nr_shared_in[first / each];
+
+        next = MIN(end, QEMU_ALIGN_DOWN(first, each) + each);
+        whole -= !*nr_shared;
+        *nr_shared -= bitmap_count_one_with_offset(attr->bitmap, first,
+                                                   next - first);
+        *nr_shared += shared ? next - first : 0;
+        whole += !*nr_shared;
+    }
+    qatomic_set(&attr->nr_whole, whole);
+}
+
 void ram_block_attributes_set(RamBlockAttributes *attr, uint64_t offset,
                               uint64_t size, bool shared)
 {
@@ -71,6 +92,9 @@ void ram_block_attributes_set(RamBlockAttributes *attr, uint64_t offset,
     unsigned long before = bitmap_count_one_with_offset(attr->bitmap, first,
                                                         count);
 
+    if (attr->nr_shared_in) {
+        count_whole(attr, first, count, shared);
+    }
     trace_ram_block_attributes_set(attr->ram_block->idstr, offset, size,
                                    shared ? "shared" : "private");
     if (shared) {
@@ -83,8 +107,8 @@ void ram_block_attributes_set(RamBlockAttributes *attr, uint64_t offset,
 }
 
 /* Tells listeners up to @end, or all, to give up what they have of a part. */
-static void discard(RamBlockAttributes *attr, uint64_t offset, uint64_t size,
-                    const RamDiscardListener *end)
+static void discard_until(RamBlockAttributes *attr, uint64_t offset,
+                          uint64_t size, const RamDiscardListener *end)
 {
     RamDiscardListener *rdl;
 
@@ -104,7 +128,7 @@ void ram_block_attributes_notify_discard(RamBlockAttributes *attr,
                                          uint64_t offset, uint64_t size)
 {
     if (!attr->loading) {
-        discard(attr, offset, size, NULL);
+        discard_until(attr, offset, size, NULL);
     }
 }
 
@@ -124,7 +148,7 @@ int ram_block_attributes_notify_populate(RamBlockAttributes *attr,
             ret = rdl->notify_populate(rdl, &part);
         }
         if (ret) {
-            discard(attr, offset, size, rdl);
+            discard_until(attr, offset, size, rdl);
             return ret;
         }
     }

@@ -11,7 +11,9 @@
 #include "system/memory.h"
 #include "system/ramblock.h"
 
-enum { PAGES = 1000, ROUNDS = 2000, THREADS = 4, LISTENERS = 3 };
+/* of memory, and of a huge one */
+enum { PAGES = 1000, EACH = 8 };
+enum { ROUNDS = 2000, THREADS = 4, LISTENERS = 3 };
 
 /* What a listener is told, and of which part. */
 typedef struct Listener {
@@ -109,23 +111,37 @@ static void test_exclusion(void)
     g_assert_cmpint(counter, ==, THREADS * ROUNDS);
 }
 
+static unsigned long whole_pages(const RamBlockAttributes *attr)
+{
+    unsigned long whole = 0;
+
+    for (int i = 0; i < PAGES; i += EACH) {
+        whole += find_next_bit(attr->bitmap, i + EACH, i) == i + EACH;
+    }
+    return whole;
+}
+
 static void test_count(void)
 {
     const uint64_t page = qemu_real_host_page_size();
-    RAMBlock rb = {};
+    RAMBlock rb = { .page_size = EACH * page };
     RamBlockAttributes attr = {
         .ram_block = &rb, .bitmap_size = PAGES, .bitmap = bitmap_new(PAGES),
+        .nr_shared_in = g_new0(uint32_t, PAGES / EACH),
+        .nr_whole = PAGES / EACH,
     };
 
     for (int i = 0; i < ROUNDS; i++) {
         int first = g_test_rand_int_range(0, PAGES);
-        int last = g_test_rand_int_range(first, PAGES);
+        int last = g_test_rand_int_range(first, MIN(PAGES, first + 3 * EACH));
 
         ram_block_attributes_set(&attr, first * page,
                                  (last - first + 1) * page, g_test_rand_bit());
         g_assert_cmpuint(attr.nr_shared, ==,
                          bitmap_count_one(attr.bitmap, PAGES));
+        g_assert_cmpuint(attr.nr_whole, ==, whole_pages(&attr));
     }
+    g_free(attr.nr_shared_in);
     g_free(attr.bitmap);
 }
 
