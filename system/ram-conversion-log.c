@@ -63,11 +63,10 @@ static bool continues_entry(const Entry *entry, const Entry *next)
            step->offset + step->size == next->step.offset;
 }
 
-void ram_conversion_log_add(RamConversionLog *log, RamConversionStep *step)
+void ram_conversion_log_add(RamConversionLog *log, RamConversionStep *step,
+                            uint64_t generation)
 {
-    Entry entry = {
-        .step = *step, .generation = step->rb->attributes->generation,
-    };
+    Entry entry = { .step = *step, .generation = generation };
 
     if (changed_all(step)) {
         g_free(step->pages);
@@ -122,6 +121,15 @@ void ram_conversion_log_drop(RamConversionLog *log,
     }
 }
 
+static void count_conversion(const Entry *entry)
+{
+    ram_block_attributes_lock();
+    if (is_there(entry)) {
+        entry->step.rb->attributes->conversions++;
+    }
+    ram_block_attributes_unlock();
+}
+
 void ram_conversion_log_count(const RamConversionLog *log)
 {
     RAMBlock *last = NULL;
@@ -129,8 +137,8 @@ void ram_conversion_log_count(const RamConversionLog *log)
     for (unsigned int i = 0; i < log->entries->len; i++) {
         Entry *entry = nth_entry(log, i);
 
-        if (entry->step.rb != last && is_there(entry)) {
-            entry->step.rb->attributes->conversions++;
+        if (entry->step.rb != last) {
+            count_conversion(entry);
         }
         last = entry->step.rb;
     }

@@ -25,13 +25,13 @@ void ram_conversion_log_clear(RamConversionLog *log);
  * ram_conversion_log_add: note a step that was done
  * @log: of the request
  * @step: whose @pages belong to the log from then on
+ * @generation: of the RAMBlock's attributes, when the step was done
  *
  * Steps one after the other that changed all of their pages take no more memory
  * than one.
- *
- * Context: ram_block_attributes_lock().
  */
-void ram_conversion_log_add(RamConversionLog *log, RamConversionStep *step);
+void ram_conversion_log_add(RamConversionLog *log, RamConversionStep *step,
+                            uint64_t generation);
 
 /**
  * ram_conversion_log_is_empty: whether all was taken from a log
@@ -64,7 +64,7 @@ void ram_conversion_log_drop(RamConversionLog *log,
  * ram_conversion_log_count: count a conversion for each RAMBlock in a log
  * @log: of the request
  *
- * Context: RCU read lock, ram_block_attributes_lock().
+ * Context: RCU read lock; takes ram_block_attributes_lock().
  */
 void ram_conversion_log_count(const RamConversionLog *log);
 

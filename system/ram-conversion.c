@@ -191,6 +191,7 @@ static int convert_step(RamConversion *request)
     hwaddr at = request->next;
     MemoryRegionSection section;
     RamConversionStep step;
+    uint64_t generation;
     int ret;
 
     /*
@@ -215,22 +216,18 @@ static int convert_step(RamConversion *request)
     ret = ram_conversion_step_do(&step, request->to_private);
     if (ret) {
         count_refusal(step.rb->attributes, can_try_again(request, ret));
+    }
+    generation = step.rb->attributes->generation;
+    ram_block_attributes_unlock();
+
+    if (ret) {
         g_free(step.pages);
     } else {
-        ram_conversion_log_add(&request->log, &step);
+        ram_conversion_log_add(&request->log, &step, generation);
         request->next = section.offset_within_address_space + step.size;
     }
-    ram_block_attributes_unlock();
     memory_region_unref(section.mr);
     return ret;
-}
-
-static void count_conversions(RamConversion *request)
-{
-    RCU_READ_LOCK_GUARD();
-    ram_block_attributes_lock();
-    ram_conversion_log_count(&request->log);
-    ram_block_attributes_unlock();
 }
 
 /*
@@ -252,7 +249,9 @@ static void convert_next(RamConversion *request)
     if (ret) {
         request->phase = UNDO;
     } else if (request->next == request->end) {
-        count_conversions(request);
+        WITH_RCU_READ_LOCK_GUARD() {
+            ram_conversion_log_count(&request->log);
+        }
         /* In place, there is no other side. */
         request->phase = machine_converts_in_place(current_machine) ? END
                                                                     : FREE;
