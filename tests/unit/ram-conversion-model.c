@@ -7,17 +7,15 @@
 #include "qemu/osdep.h"
 #include "qemu/bitmap.h"
 #include "exec/ramlist.h"
-#include "hw/boards.h"
-#include "system/address-spaces.h"
 #include "system/kvm-guest-memfd.h"
 #include "system/ram-conversion.h"
 #include "system/ram-private.h"
 #include "ram-conversion-model.h"
+#include "ram-conversion-stubs.h"
 
 ModelBlock model_blocks[MODEL_BLOCKS];
 bool model_hides;
 
-static bool in_place;
 static QemuMutex lock;
 
 static void __attribute__((__constructor__)) lock_init(void)
@@ -39,11 +37,6 @@ static struct {
     bool is_unplugged;
     ModelBlock *block;
 } loss;
-
-RAMList ram_list;
-MachineState *current_machine;
-__thread CPUState *current_cpu;
-static MemoryRegion system_memory;
 
 static uint64_t page_size(void)
 {
@@ -67,41 +60,6 @@ static int refuse(void)
     fault.times--;
     fault.refused++;
     return fault.err;
-}
-
-/* What QEMU has in these places. */
-
-bool machine_converts_in_place(MachineState *machine)
-{
-    return in_place;
-}
-
-bool qemu_ram_fd_is_guest_memfd(RAMBlock *rb)
-{
-    return in_place;
-}
-
-MemoryRegion *get_system_memory(void)
-{
-    return &system_memory;
-}
-
-bool memory_region_has_guest_memfd(MemoryRegion *mr)
-{
-    return true;
-}
-
-const char *memory_region_name(const MemoryRegion *mr)
-{
-    return "model";
-}
-
-void memory_region_ref(MemoryRegion *mr)
-{
-}
-
-void memory_region_unref(MemoryRegion *mr)
-{
 }
 
 MemoryRegionSection memory_region_find(MemoryRegion *mr, hwaddr addr,
@@ -199,12 +157,12 @@ int kvm_set_memory_state(RAMBlock *rb, uint64_t offset, uint64_t size,
     *done = size;
     if (ret) {
         /* Huge pages are converted one by one. */
-        *done = in_place && rb->page_size > page_size()
+        *done = stub_in_place && rb->page_size > page_size()
             ? QEMU_ALIGN_DOWN(size / 2, rb->page_size) : 0;
     }
     for (uint64_t at = offset; at < offset + *done; at += page_size()) {
         block->kvm[at / page_size()] = !private;
-        block->hidden[at / page_size()] |= private && in_place;
+        block->hidden[at / page_size()] |= private && stub_in_place;
     }
     return ret;
 }
@@ -243,11 +201,11 @@ int ram_block_discard_guest_memfd_range(RAMBlock *rb, uint64_t offset,
     return 0;
 }
 
-void model_set_up(bool is_in_place)
+void model_set_up(bool in_place)
 {
     static RamDiscardListener listener;
 
-    in_place = is_in_place;
+    stub_in_place = in_place;
     QLIST_INIT(&ram_list.blocks);
     for (int i = 0; i < MODEL_BLOCKS; i++) {
         ModelBlock *block = &model_blocks[i];
@@ -265,7 +223,7 @@ void model_set_up(bool is_in_place)
         block->attr.generation = i + 1;
         block->attr.bitmap_size = MODEL_PAGES;
         block->attr.bitmap = bitmap_new(MODEL_PAGES);
-        memset(block->hidden, in_place, sizeof(block->hidden));
+        memset(block->hidden, stub_in_place, sizeof(block->hidden));
         QLIST_INIT(&block->attr.rdl_list);
         if (i != 1) {
             block->attr.rdl_list.lh_first = &listener;
@@ -362,7 +320,7 @@ void model_find(ModelBlock *block)
     block->attr.generation += MODEL_BLOCKS;
     bitmap_zero(block->attr.bitmap, MODEL_PAGES);
     memset(block->kvm, 0, sizeof(block->kvm));
-    memset(block->hidden, in_place, sizeof(block->hidden));
+    memset(block->hidden, stub_in_place, sizeof(block->hidden));
     memset(block->device, 0, sizeof(block->device));
 }
 
