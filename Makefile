@@ -63,9 +63,9 @@ setup: ## install the Debian packages that are missing
 	@scripts/setup
 
 clean: ## remove what is built, but for work trees and the cache
-	rm -rf build/qemu build/asan build/bench build/each build/fuzz build/lab \
-		build/linux-stock build/log build/tests build/qemu-bundle \
-		build/qemu-system-x86_64*
+	rm -rf build/qemu build/asan build/tsan build/bench build/each \
+		build/fuzz build/lab build/linux-stock build/log build/tests \
+		build/qemu-bundle build/qemu-system-x86_64*
 
 .PHONY: help run check check-full check-debug bench fuzz lab qemu kernel \
 	kernel-debug kernel-stock docs tree linux-tree patches setup clean
