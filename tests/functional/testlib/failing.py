@@ -19,6 +19,9 @@ from .vm import GUEST_MEMFD, QEMU, VM, in_use, main_ram, open_files
 # MiB
 SIZE, DIMM_SIZE, POOL = 16, 4, 320
 DIMMS = 24
+DEVICE_SIZE = 128
+PCI_DRIVERS = ['virtio-pmem-pci', 'virtio-mem-pci']
+UNBOUND = 'KVM_SET_USER_MEMORY_REGION2, not bound'
 ROOM = ['-m', f'{SIZE}M,slots={DIMMS},maxmem=4G']
 
 
@@ -188,6 +191,32 @@ def run_dimms(vm, control, page, what):
             if error:
                 books.expect_same()
                 expect(add(), None)
+
+
+def run_other_devices():
+    """KVM refuses the memory of other memory devices."""
+    ports = [each for driver in PCI_DRIVERS
+             for each in ('-device', f'pcie-root-port,id={driver}-port,'
+                                     f'chassis={len(driver)}')]
+    args = main_ram(GUEST_MEMFD, SIZE, machine='q35,nvdimm=on')
+    with faults() as control, VM('-S', *args, *ROOM, *ports) as vm:
+        for driver in 'nvdimm', *PCI_DRIVERS:
+            bus = {'bus': f'{driver}-port'} if driver in PCI_DRIVERS else {}
+
+            def add(driver=driver, bus=bus):
+                return refusal(vm.qmp('device_add', driver=driver,
+                                      memdev=driver, **bus))
+
+            vm.cmd('object-add', qom_type=GUEST_MEMFD, id=driver,
+                   size=DEVICE_SIZE << 20)
+            with check(f'device_add, {driver}'):
+                books = Books(vm)
+                control.order(UNBOUND, ENOMEM)
+                expect_in(DIMM[UNBOUND], add())
+                control.clear()
+                books.expect_same()
+                expect(add(), None)
+        vm.quit()
 
 
 def reset(vm, errors):
