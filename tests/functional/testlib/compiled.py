@@ -48,8 +48,8 @@ PROGRAMS = {
                   'race', 'tap', 'vm'),
     'kexec': ('kexec',),
 }
-PRELOADED = ['fault-exits', 'inject-faults', 'library-thread', 'older-kvm',
-             'record-launch', 'refuse-memslot']
+PRELOADED = ['check-dirty-log', 'fault-exits', 'inject-faults',
+             'library-thread', 'older-kvm', 'record-launch', 'refuse-memslot']
 
 
 @functools.cache

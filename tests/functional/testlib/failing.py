@@ -10,7 +10,7 @@ from errno import ENOMEM
 
 from .bare import CONFIDENTIAL
 from .faults import ALWAYS, faults, faults_of
-from .matrix import fill_pool, mode, pages_of
+from .matrix import await_dirty_rate, fill_pool, mode, pages_of
 from .outcomes import (DIMM, OBJECT, START_SHARED, expect_outcome, reset_table,
                        start_table)
 from .tap import FULL, check, expect, expect_in
@@ -193,13 +193,18 @@ def run_dimms(vm, control, page, what):
                 expect(add(), None)
 
 
+def ports(*names):
+    """Return arguments for ports that devices can be plugged into."""
+    return [each for chassis, name in enumerate(names)
+            for each in ('-device', f'pcie-root-port,id={name}-port,'
+                                    f'chassis={chassis}')]
+
+
 def run_other_devices():
     """KVM refuses the memory of other memory devices."""
-    ports = [each for driver in PCI_DRIVERS
-             for each in ('-device', f'pcie-root-port,id={driver}-port,'
-                                     f'chassis={len(driver)}')]
-    args = main_ram(GUEST_MEMFD, SIZE, machine='q35,nvdimm=on')
-    with faults() as control, VM('-S', *args, *ROOM, *ports) as vm:
+    args = [*main_ram(GUEST_MEMFD, SIZE, machine='q35,nvdimm=on'), *ROOM,
+            *ports(*PCI_DRIVERS)]
+    with faults() as control, VM('-S', *args) as vm:
         for driver in 'nvdimm', *PCI_DRIVERS:
             bus = {'bus': f'{driver}-port'} if driver in PCI_DRIVERS else {}
 
@@ -217,6 +222,39 @@ def run_other_devices():
                 books.expect_same()
                 expect(add(), None)
         vm.quit()
+
+
+def is_logged(seconds):
+    """Refuse a memslot, and have a larger one; return whether logs were on."""
+    small, large = 8 << 30, 64 << 30
+    with faults('check-dirty-log') as control, \
+            VM('-S', *main_ram(GUEST_MEMFD, SIZE),
+               '-m', f'{SIZE}M,slots=2,maxmem=100G',
+               *ports('small', 'large')) as vm:
+        for name, size in ('small', small), ('large', large):
+            vm.cmd('object-add', qom_type=GUEST_MEMFD, id=name, size=size)
+        control.calls()
+        vm.cmd('calc-dirty-rate', calc_time=seconds, mode='dirty-bitmap')
+        while UNBOUND not in control.calls():
+            # Logging begins in a thread, for all memory under the BQL.
+            vm.cmd('query-status')
+        control.order(UNBOUND, ENOMEM, count=ALWAYS)
+        expect_in(DIMM[UNBOUND],
+                  vm.refusal('device_add', driver='virtio-mem-pci',
+                             memdev='small', bus='small-port'))
+        control.clear()
+        vm.cmd('device_add', driver='virtio-mem-pci', memdev='large',
+               bus='large-port')
+        logged = vm.cmd('query-dirty-rate')['status'] == 'measuring'
+        await_dirty_rate(vm)
+        vm.quit()
+    return logged
+
+
+def run_logged():
+    """What is logged of a memslot has room, whatever was refused before."""
+    with check('device_add while dirty pages are logged'):
+        expect(is_logged(3) or is_logged(30) or is_logged(300), True)
 
 
 def reset(vm, errors):

@@ -124,12 +124,16 @@ def run_odd():
         '-object', f'{GUEST_MEMFD},id=ram0,size={size}'])
 
 
+def await_dirty_rate(each):
+    """Wait until QEMU has measured it; there is no event for that."""
+    while each.cmd('query-dirty-rate')['status'] != 'measured':
+        pass
+
+
 def measure_dirty_rate(each, mode, **options):
     """Let QEMU measure how fast a guest writes to memory."""
     each.cmd('calc-dirty-rate', calc_time=1, mode=mode, **options)
-    # there is no event for the end
-    while each.cmd('query-dirty-rate')['status'] != 'measured':
-        pass
+    await_dirty_rate(each)
 
 
 def run_measured():
