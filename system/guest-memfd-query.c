@@ -92,10 +92,10 @@ static void add_states(GuestMemfdInfo *info, RAMBlock *rb, Query *query)
     info->q_private = rb->max_length - info->shared;
     info->whole_pages = attr->nr_shared_in ? qatomic_read(&attr->nr_whole)
                                            : info->q_private / page;
-    info->conversions = attr->conversions;
-    info->retries = attr->retries;
-    info->failures = attr->failures;
-    info->stand_ins = attr->nr_stand_ins;
+    info->conversions = qatomic_read(&attr->conversions);
+    info->retries = qatomic_read(&attr->retries);
+    info->failures = qatomic_read(&attr->failures);
+    info->stand_ins = qatomic_read(&attr->nr_stand_ins);
     if (query->map) {
         add_map(info, rb, query);
     }

@@ -12,6 +12,7 @@
 
 #include "qemu/osdep.h"
 #include <sys/mman.h>
+#include "qemu/atomic.h"
 #include "qemu/bitmap.h"
 #include "qemu/error-report.h"
 #include "qemu/madvise.h"
@@ -137,7 +138,7 @@ static int map_file(RAMBlock *rb, uint64_t offset)
         qemu_madvise(host, page, QEMU_MADV_DONTDUMP);
     }
     clear_bit(offset / page, rb->attributes->stand_ins);
-    rb->attributes->nr_stand_ins--;
+    qatomic_dec(&rb->attributes->nr_stand_ins);
     return 0;
 }
 
@@ -198,7 +199,7 @@ static bool stand_in(RAMBlock *rb, uint64_t offset)
         return false;
     }
     if (!test_and_set_bit(offset / page, rb->attributes->stand_ins)) {
-        rb->attributes->nr_stand_ins++;
+        qatomic_inc(&rb->attributes->nr_stand_ins);
     }
     trace_ram_private_stand_in(rb->idstr, offset);
     return true;

@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include <linux/falloc.h>
 #include "qapi/error.h"
+#include "qemu/atomic.h"
 #include "qemu/error-report.h"
 #include "qemu/rcu.h"
 #include "exec/ramlist.h"
@@ -140,7 +141,7 @@ static int end_loading(RAMBlock *rb, void *opaque)
     rb->attributes->loading = false;
     ret = ram_conversion_step_populate(&all);
     if (ret) {
-        rb->attributes->failures++;
+        qatomic_inc(&rb->attributes->failures);
         warn_report_once("devices cannot be given shared memory of '%s': %s",
                          rb->idstr, strerror(-ret));
     }
