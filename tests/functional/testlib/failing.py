@@ -124,6 +124,27 @@ def qmp_pages(page):
     return {'hugetlb': True, 'hugetlbsize': 2 << 20}
 
 
+def add_with_faults(vm, control, add, table, remove=None):
+    """Add something once with each fault; what is refused leaves nothing."""
+    control.calls()
+    expect(add(), None)
+    every = faults_of(control.calls())
+    if remove:
+        remove()
+    for each in every:
+        books = Books(vm)
+        control.give(each)
+        error = add()
+        control.clear()
+        expect_outcome(each, table, error)
+        if error:
+            books.expect_same()
+            expect(add(), None)
+        if remove:
+            remove()
+            books.expect_same()
+
+
 def run_objects(vm, control, page, what):
     """Each call fails that object-add makes."""
     properties = {'prealloc': True, 'policy': 'bind', 'host-nodes': [0],
@@ -134,22 +155,8 @@ def run_objects(vm, control, page, what):
                               size=SIZE << 20, **properties))
 
     with check(f'object-add, {what}, pages of {page}'):
-        books = Books(vm)
-        control.calls()
-        expect(add(), None)
-        every = faults_of(control.calls())
-        vm.cmd('object-del', id='mem')
-        for each in every:
-            books.expect_same()
-            control.give(each)
-            error = add()
-            control.clear()
-            expect_outcome(each, OBJECT, error)
-            if error:
-                books.expect_same()
-                expect(add(), None)
-            vm.cmd('object-del', id='mem')
-        books.expect_same()
+        add_with_faults(vm, control, add, OBJECT,
+                        remove=lambda: vm.cmd('object-del', id='mem'))
 
 
 def run_deletion(vm, control, page):
@@ -180,17 +187,7 @@ def run_dimms(vm, control, page, what):
         vm.cmd('object-add', qom_type=GUEST_MEMFD, id=name,
                size=DIMM_SIZE << 20, **qmp_pages(page))
     with check(f'device_add, {what}, pages of {page}'):
-        control.calls()
-        expect(add(), None)
-        for each in faults_of(control.calls()):
-            books = Books(vm)
-            control.give(each)
-            error = add()
-            control.clear()
-            expect_outcome(each, DIMM, error)
-            if error:
-                books.expect_same()
-                expect(add(), None)
+        add_with_faults(vm, control, add, DIMM)
 
 
 def ports(*names):
