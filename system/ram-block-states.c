@@ -63,25 +63,32 @@ void ram_block_attributes_renew(RamBlockAttributes *attr)
     attr->generation = qatomic_fetch_inc(&generations);
 }
 
-/* Counts the huge pages of which nothing is shared, before bits change. */
-static void count_whole(RamBlockAttributes *attr, unsigned long first,
-                        unsigned long count, bool shared)
+/*
+ * Counts the huge pages of which nothing is shared, before bits change; returns
+ * how many of the pages were shared.
+ */
+static unsigned long count_whole(RamBlockAttributes *attr, unsigned long first,
+                                 unsigned long count, bool shared)
 {
     unsigned long each = attr->ram_block->page_size /
                          qemu_real_host_page_size();
     unsigned long whole = attr->nr_whole, end = first + count, next;
+    unsigned long before = 0;
 
     for (; first < end; first = next) {
         uint32_t *nr_shared = &attr->nr_shared_in[first / each];
+        unsigned long was_shared;
 
         next = MIN(end, QEMU_ALIGN_DOWN(first, each) + each);
+        was_shared = bitmap_count_one_with_offset(attr->bitmap, first,
+                                                  next - first);
+        before += was_shared;
         whole -= !*nr_shared;
-        *nr_shared -= bitmap_count_one_with_offset(attr->bitmap, first,
-                                                   next - first);
-        *nr_shared += shared ? next - first : 0;
+        *nr_shared += (shared ? next - first : 0) - was_shared;
         whole += !*nr_shared;
     }
     qatomic_set(&attr->nr_whole, whole);
+    return before;
 }
 
 void ram_block_attributes_set(RamBlockAttributes *attr, uint64_t offset,
@@ -89,12 +96,10 @@ void ram_block_attributes_set(RamBlockAttributes *attr, uint64_t offset,
 {
     const size_t page = qemu_real_host_page_size();
     unsigned long first = offset / page, count = size / page;
-    unsigned long before = bitmap_count_one_with_offset(attr->bitmap, first,
-                                                        count);
+    unsigned long before = attr->nr_shared_in ?
+        count_whole(attr, first, count, shared) :
+        bitmap_count_one_with_offset(attr->bitmap, first, count);
 
-    if (attr->nr_shared_in) {
-        count_whole(attr, first, count, shared);
-    }
     trace_ram_block_attributes_set(attr->ram_block->idstr, offset, size,
                                    shared ? "shared" : "private");
     if (shared) {

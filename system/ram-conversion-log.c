@@ -5,56 +5,36 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "qemu/bitmap.h"
 #include "exec/ramlist.h"
 #include "ram-conversion-log.h"
 
-/* What was done: steps that are neighbours and changed all are one. */
-typedef struct Entry {
-    RamConversionStep step;
-    uint64_t generation;            /* of the RAMBlock's attributes */
-} Entry;
-
-static Entry *nth_entry(const RamConversionLog *log, unsigned int n)
+static unsigned long count_pages(const RamConversionStep *step)
 {
-    return &g_array_index(log->entries, Entry, n);
+    return step->size / qemu_real_host_page_size();
 }
 
-static Entry *last_entry(const RamConversionLog *log)
+/* Not cleared, which takes longer than a conversion does otherwise. */
+RamConversionLogEntry *ram_conversion_log_entry(const RamConversionStep *step)
 {
-    return nth_entry(log, log->entries->len - 1);
-}
+    size_t words = BITS_TO_LONGS(count_pages(step));
+    RamConversionLogEntry *entry =
+        g_malloc(sizeof(*entry) + words * sizeof(*entry->pages));
 
-static void pop_entry(RamConversionLog *log)
-{
-    g_free(last_entry(log)->step.pages);
-    g_array_set_size(log->entries, log->entries->len - 1);
-}
-
-void ram_conversion_log_init(RamConversionLog *log)
-{
-    log->entries = g_array_new(false, false, sizeof(Entry));
-}
-
-void ram_conversion_log_clear(RamConversionLog *log)
-{
-    while (!ram_conversion_log_is_empty(log)) {
-        pop_entry(log);
-    }
-    g_array_unref(log->entries);
-}
-
-bool ram_conversion_log_is_empty(const RamConversionLog *log)
-{
-    return !log->entries->len;
+    entry->step = *step;
+    entry->step.pages = entry->pages;
+    entry->generation = step->rb->attributes->generation;
+    return entry;
 }
 
 static bool changed_all(const RamConversionStep *step)
 {
-    return bitmap_full(step->pages, step->size / qemu_real_host_page_size());
+    return bitmap_full(step->pages, count_pages(step));
 }
 
-static bool continues_entry(const Entry *entry, const Entry *next)
+static bool continues_entry(const RamConversionLogEntry *entry,
+                            const RamConversionLogEntry *next)
 {
     const RamConversionStep *step = &entry->step;
 
@@ -63,45 +43,59 @@ static bool continues_entry(const Entry *entry, const Entry *next)
            step->offset + step->size == next->step.offset;
 }
 
-void ram_conversion_log_add(RamConversionLog *log, RamConversionStep *step,
-                            uint64_t generation)
+void ram_conversion_log_add(RamConversionLog *log, RamConversionLogEntry *entry)
 {
-    Entry entry = { .step = *step, .generation = generation };
+    RamConversionLogEntry *last = QSLIST_FIRST(log);
 
-    if (changed_all(step)) {
-        g_free(step->pages);
-        entry.step.pages = NULL;
-        if (!ram_conversion_log_is_empty(log) &&
-            continues_entry(last_entry(log), &entry)) {
-            last_entry(log)->step.size += step->size;
+    if (changed_all(&entry->step)) {
+        entry->step.pages = NULL;
+        if (last && continues_entry(last, entry)) {
+            last->step.size += entry->step.size;
+            g_free(entry);
             return;
         }
     }
-    g_array_append_val(log->entries, entry);
+    QSLIST_INSERT_HEAD(log, entry, next);
+}
+
+static void pop_entry(RamConversionLog *log)
+{
+    RamConversionLogEntry *entry = QSLIST_FIRST(log);
+
+    QSLIST_REMOVE_HEAD(log, next);
+    g_free(entry);
+}
+
+void ram_conversion_log_clear(RamConversionLog *log)
+{
+    while (!QSLIST_EMPTY(log)) {
+        pop_entry(log);
+    }
 }
 
 /* Memory may be gone that was converted, or have been plugged again. */
-static bool is_there(const Entry *entry)
+static RamBlockAttributes *attributes_of(const RamConversionLogEntry *entry)
 {
+    RamBlockAttributes *attr;
     RAMBlock *rb;
 
     RAMBLOCK_FOREACH(rb) {
         if (rb == entry->step.rb) {
-            return rb->attributes &&
-                   rb->attributes->generation == entry->generation;
+            attr = qatomic_read(&rb->attributes);
+            return attr && attr->generation == entry->generation ? attr : NULL;
         }
     }
-    return false;
+    return NULL;
 }
 
 bool ram_conversion_log_last(const RamConversionLog *log,
                              RamConversionStep *step)
 {
-    const Entry *entry = last_entry(log);
+    const RamConversionLogEntry *entry = QSLIST_FIRST(log);
     uint64_t begin, end = entry->step.offset + entry->step.size;
 
     *step = entry->step;
-    if (!is_there(entry)) {
+    if (!attributes_of(entry)) {
         return false;
     }
     begin = QEMU_ALIGN_DOWN(end - 1, ram_conversion_step_size(step->rb));
@@ -113,7 +107,7 @@ bool ram_conversion_log_last(const RamConversionLog *log,
 void ram_conversion_log_drop(RamConversionLog *log,
                              const RamConversionStep *step)
 {
-    Entry *entry = last_entry(log);
+    RamConversionLogEntry *entry = QSLIST_FIRST(log);
 
     entry->step.size -= step->size;
     if (!entry->step.size) {
@@ -121,24 +115,17 @@ void ram_conversion_log_drop(RamConversionLog *log,
     }
 }
 
-static void count_conversion(const Entry *entry)
-{
-    ram_block_attributes_lock();
-    if (is_there(entry)) {
-        entry->step.rb->attributes->conversions++;
-    }
-    ram_block_attributes_unlock();
-}
-
 void ram_conversion_log_count(const RamConversionLog *log)
 {
+    RamConversionLogEntry *entry;
     RAMBlock *last = NULL;
 
-    for (unsigned int i = 0; i < log->entries->len; i++) {
-        Entry *entry = nth_entry(log, i);
+    QSLIST_FOREACH(entry, log, next) {
+        RamBlockAttributes *attr = entry->step.rb == last ? NULL
+                                                          : attributes_of(entry);
 
-        if (entry->step.rb != last) {
-            count_conversion(entry);
+        if (attr) {
+            qatomic_inc(&attr->conversions);
         }
         last = entry->step.rb;
     }

@@ -9,6 +9,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "qemu/bitmap.h"
 #include "qemu/error-report.h"
 #include "system/kvm.h"
@@ -45,27 +46,27 @@ static bool next_run(const RamConversionStep *step, const unsigned long *pages,
     return true;
 }
 
-/* Makes a bitmap of the pages of a step that are so. */
-static unsigned long *find_pages(const RamConversionStep *step, bool private)
+/* Makes @pages those of a step that are so. */
+static void find_pages(const RamConversionStep *step, bool private,
+                       unsigned long *pages)
 {
     unsigned long first = step->offset / qemu_real_host_page_size();
     unsigned long count = count_pages(step);
-    unsigned long *pages = bitmap_new(count);
 
     bitmap_copy_with_src_offset(pages, step->rb->attributes->bitmap, first,
                                 count);
     if (private) {
         bitmap_complement(pages, pages, count);
     }
-    return pages;
 }
 
-/* Of these pages, those that are so now. */
+/* Of these pages, or all, those that are so now. */
 static unsigned long *pages_still(const RamConversionStep *step,
                                   const unsigned long *pages, bool private)
 {
-    unsigned long *now = find_pages(step, private);
+    unsigned long *now = bitmap_new(count_pages(step));
 
+    find_pages(step, private, now);
     if (pages) {
         bitmap_and(now, now, pages, count_pages(step));
     }
@@ -118,7 +119,7 @@ static void give_access(const RamConversionStep *step,
     int ret = notify_populate(step, shared);
 
     if (ret) {
-        step->rb->attributes->failures++;
+        qatomic_inc(&step->rb->attributes->failures);
         warn_report_once("devices lose access to shared memory of '%s', of "
                          "which a conversion failed: %s",
                          memory_region_name(step->rb->mr), strerror(-ret));
@@ -156,7 +157,7 @@ static void keep_run(const RamConversionStep *step, const Run *run,
     uint64_t offset = step->offset + run->offset;
     RAMBlock *rb = step->rb;
 
-    rb->attributes->failures++;
+    qatomic_inc(&rb->attributes->failures);
     warn_report_once("memory '%s' at 0x%" PRIx64 ", size 0x%" PRIx64
                      ", cannot be made %s again: %s",
                      memory_region_name(rb->mr), offset, run->size,
@@ -195,7 +196,7 @@ int ram_conversion_step_do(RamConversionStep *step, bool to_private)
     uint64_t done;
     int ret;
 
-    step->pages = find_pages(step, !to_private);
+    find_pages(step, !to_private, step->pages);
     if (to_private) {
         notify_discard(step, step->pages, step->size);
     }
@@ -229,7 +230,7 @@ void ram_conversion_step_undo(RamConversionStep *step, bool was_to_private)
 
 void ram_conversion_step_restore(const RamConversionStep *step)
 {
-    g_autofree unsigned long *private = find_pages(step, true);
+    g_autofree unsigned long *private = pages_still(step, NULL, true);
 
     put_back(step, private, true);
     give_access(step, private);
@@ -237,7 +238,7 @@ void ram_conversion_step_restore(const RamConversionStep *step)
 
 int ram_conversion_step_populate(const RamConversionStep *step)
 {
-    g_autofree unsigned long *shared = find_pages(step, false);
+    g_autofree unsigned long *shared = pages_still(step, NULL, false);
 
     return notify_populate(step, shared);
 }

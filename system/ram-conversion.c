@@ -5,8 +5,10 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "qemu/error-report.h"
 #include "qemu/rcu.h"
+#include "qemu/rcu_queue.h"
 #include "qemu/units.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
@@ -59,6 +61,13 @@ static bool is_first(const RamConversion *request)
         }
     }
     g_assert_not_reached();
+}
+
+static void enter_queue(RamConversion *request)
+{
+    QEMU_LOCK_GUARD(&requests_mutex);
+    QTAILQ_INSERT_TAIL(&requests, request, node);
+    request->phase = is_first(request) ? CONVERT : WAIT;
 }
 
 static void await_turn(RamConversion *request)
@@ -153,7 +162,6 @@ static int check_memory(const RamConversion *request)
     hwaddr at = request->start;
     int ret;
 
-    RCU_READ_LOCK_GUARD();
     do {
         ret = find_memory(&at, request->end, request->to_private, &section);
         if (ret > 0) {
@@ -163,21 +171,52 @@ static int check_memory(const RamConversion *request)
     return ret;
 }
 
-/* A step ends where it should, and not within a huge page if it can be. */
-static void cut_step(RamConversionStep *step)
+/* The first look at the memory map is the only one if it finds all of it. */
+static int check_others(const RamConversion *request,
+                        const MemoryRegionSection *section)
 {
-    uint64_t most = ram_conversion_step_size(step->rb);
-    uint64_t end = QEMU_ALIGN_DOWN(step->offset + most, most);
+    hwaddr end = section->offset_within_address_space +
+                 int128_get64(section->size);
 
-    step->size = MIN(step->size, end - step->offset);
+    return request->next > request->start || end == request->end
+        ? 0 : check_memory(request);
+}
+
+static int find_step(const RamConversion *request, hwaddr *at,
+                     MemoryRegionSection *section)
+{
+    int ret = find_next(request, at, section), others;
+
+    if (ret <= 0) {
+        return ret;
+    }
+    others = check_others(request, section);
+    if (others) {
+        memory_region_unref(section->mr);
+    }
+    return others ?: ret;
+}
+
+/* A step ends where it should, and not within a huge page if it can be. */
+static RamConversionStep first_step(const MemoryRegionSection *section)
+{
+    RamConversionStep step = {
+        .rb = section->mr->ram_block,
+        .offset = section->offset_within_region,
+    };
+    uint64_t most = ram_conversion_step_size(step.rb);
+    uint64_t end = QEMU_ALIGN_DOWN(step.offset + most, most);
+
+    step.size = MIN(int128_get64(section->size), end - step.offset);
+    return step;
 }
 
 static void count_refusal(RamBlockAttributes *attr, bool again)
 {
     if (again) {
-        attr->retries++;
+        qatomic_inc(&attr->retries);
     } else {
-        attr->failures++;
+        qatomic_inc(&attr->failures);
     }
 }
 
@@ -191,39 +230,29 @@ static int convert_step(RamConversion *request)
     hwaddr at = request->next;
     MemoryRegionSection section;
     RamConversionStep step;
-    uint64_t generation;
+    RamConversionLogEntry *entry;
     int ret;
 
-    /*
-     * The view of memory in which regions are found stays as long, and with it
-     * a reference to each: the last one must not be dropped without the BQL.
-     */
-    RCU_READ_LOCK_GUARD();
     /* What is unplugged meanwhile loses its attributes after this. */
     ram_block_attributes_lock();
-    ret = find_next(request, &at, &section);
+    ret = find_step(request, &at, &section);
     if (ret <= 0) {
         ram_block_attributes_unlock();
         request->next = request->end;
         return ret;
     }
-    step = (RamConversionStep) {
-        .rb = section.mr->ram_block,
-        .offset = section.offset_within_region,
-        .size = int128_get64(section.size),
-    };
-    cut_step(&step);
-    ret = ram_conversion_step_do(&step, request->to_private);
+    step = first_step(&section);
+    entry = ram_conversion_log_entry(&step);
+    ret = ram_conversion_step_do(&entry->step, request->to_private);
     if (ret) {
         count_refusal(step.rb->attributes, can_try_again(request, ret));
     }
-    generation = step.rb->attributes->generation;
     ram_block_attributes_unlock();
 
     if (ret) {
-        g_free(step.pages);
+        g_free(entry);
     } else {
-        ram_conversion_log_add(&request->log, &step, generation);
+        ram_conversion_log_add(&request->log, entry);
         request->next = section.offset_within_address_space + step.size;
     }
     memory_region_unref(section.mr);
@@ -236,8 +265,18 @@ static int convert_step(RamConversion *request)
  */
 static void convert_next(RamConversion *request)
 {
-    int ret = convert_step(request);
+    int ret;
 
+    /*
+     * The view of memory in which regions are found stays as long, and with it
+     * a reference to each: the last one must not be dropped without the BQL.
+     */
+    WITH_RCU_READ_LOCK_GUARD() {
+        ret = convert_step(request);
+        if (!ret && request->next == request->end) {
+            ram_conversion_log_count(&request->log);
+        }
+    }
     if (can_try_again(request, ret)) {
         trace_ram_conversion_again(request->next, request->end,
                                    ram_state_name(request->to_private));
@@ -249,9 +288,6 @@ static void convert_next(RamConversion *request)
     if (ret) {
         request->phase = UNDO;
     } else if (request->next == request->end) {
-        WITH_RCU_READ_LOCK_GUARD() {
-            ram_conversion_log_count(&request->log);
-        }
         /* In place, there is no other side. */
         request->phase = machine_converts_in_place(current_machine) ? END
                                                                     : FREE;
@@ -264,7 +300,7 @@ static void work_off(RamConversion *request)
     RamConversionStep step;
     bool is_there;
 
-    if (ram_conversion_log_is_empty(&request->log)) {
+    if (QSLIST_EMPTY(&request->log)) {
         request->phase = END;
         return;
     }
@@ -299,14 +335,64 @@ static void work_on(RamConversion *request)
     }
 }
 
+static int try_step(const MemoryRegionSection *section, uint64_t size,
+                    bool to_private, RamConversionStep *step)
+{
+    RamBlockAttributes *attr = section->mr->ram_block->attributes;
+    unsigned long *pages = step->pages;
+    int ret;
+
+    *step = first_step(section);
+    step->pages = pages;
+    if (step->size != size) {
+        return -EAGAIN;
+    }
+    ret = ram_conversion_step_do(step, to_private);
+    if (ret) {
+        count_refusal(attr, ret == -EAGAIN);
+    } else {
+        qatomic_inc(&attr->conversions);
+    }
+    return ret;
+}
+
+int ram_conversion_try(hwaddr start, uint64_t size, bool to_private)
+{
+    unsigned long pages[BITS_TO_LONGS(RAM_CONVERSION_STEP / (4 * KiB))];
+    RamConversionStep step = { .pages = pages };
+    MemoryRegionSection section;
+    hwaddr at = start;
+    int ret = -EAGAIN;
+
+    if (!is_range(start, size) || size > RAM_CONVERSION_STEP) {
+        return ret;
+    }
+    RCU_READ_LOCK_GUARD();
+    ram_block_attributes_lock();
+    /* Whoever begins a request after this waits for the lock. */
+    if (QTAILQ_EMPTY_RCU(&requests) &&
+        find_memory(&at, start + size, to_private, &section) > 0) {
+        ret = try_step(&section, size, to_private, &step);
+        memory_region_unref(section.mr);
+    }
+    ram_block_attributes_unlock();
+    if (!ret) {
+        ram_conversion_step_free(&step, to_private);
+        trace_ram_conversion(start, size, ram_state_name(to_private));
+        trace_ram_conversion_done(start, start + size,
+                                  ram_state_name(to_private), 0);
+    }
+    return ret;
+}
+
 static RamConversion *new_request(hwaddr start, uint64_t size, bool to_private)
 {
-    RamConversion *request = g_new0(RamConversion, 1);
+    RamConversion *request = g_new(RamConversion, 1);
 
-    request->start = request->next = start;
-    request->end = start + size;
-    request->to_private = to_private;
-    ram_conversion_log_init(&request->log);
+    *request = (RamConversion) {
+        .start = start, .end = start + size, .to_private = to_private,
+        .next = start,
+    };
     trace_ram_conversion(start, size, ram_state_name(to_private));
     return request;
 }
@@ -316,13 +402,12 @@ RamConversion *ram_conversion_begin(hwaddr start, uint64_t size,
 {
     RamConversion *request = new_request(start, size, to_private);
 
-    request->ret = is_range(start, size) ? check_memory(request) : -EINVAL;
-    if (request->ret) {
+    if (is_range(start, size)) {
+        enter_queue(request);
+    } else {
         request->phase = END;
-        return request;
+        request->ret = -EINVAL;
     }
-    QEMU_LOCK_GUARD(&requests_mutex);
-    QTAILQ_INSERT_TAIL(&requests, request, node);
     return request;
 }
 
@@ -330,7 +415,9 @@ static void leave_queue(RamConversion *request)
 {
     if (QTAILQ_IN_USE(request, node)) {
         QTAILQ_REMOVE(&requests, request, node);
-        qemu_cond_broadcast(&requests_cond);
+        if (!QTAILQ_EMPTY(&requests)) {
+            qemu_cond_broadcast(&requests_cond);
+        }
     }
 }
 

@@ -9,6 +9,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "qemu/interval-tree.h"
 #include "system/kvm.h"
 #include "system/kvm-guest-memfd.h"
@@ -160,7 +161,7 @@ static void restore_step(RamConversionStep *step, hwaddr start)
 {
     /* KVM may have failed to forget what was there before. */
     if (kvm_set_memory_attributes_shared(start, step->size)) {
-        step->rb->attributes->failures++;
+        qatomic_inc(&step->rb->attributes->failures);
     }
     ram_conversion_step_restore(step);
 }
@@ -258,7 +259,11 @@ int kvm_set_memory_state(RAMBlock *rb, uint64_t offset, uint64_t size,
 
 int kvm_convert_memory(hwaddr start, hwaddr size, bool to_private)
 {
-    RamConversion *request = ram_conversion_begin(start, size, to_private);
+    int ret = ram_conversion_try(start, size, to_private);
 
-    return ram_conversion_run(request, false);
+    if (ret != -EAGAIN) {
+        return ret;
+    }
+    return ram_conversion_run(ram_conversion_begin(start, size, to_private),
+                              false);
 }

@@ -66,8 +66,7 @@ uint64_t ram_conversion_step_size(RAMBlock *rb);
 
 /**
  * ram_conversion_step_do: make pages private or shared
- * @step: what to convert; @pages is set, to be freed by the caller also if it
- *     fails
+ * @step: what to convert; @pages has room for those that change, and is filled
  * @to_private: what the pages are to be
  *
  * What devices may reach must be shared: they lose it before it becomes
@@ -122,6 +121,22 @@ void ram_conversion_step_restore(const RamConversionStep *step);
  * Return: 0; or the negative errno of a device, and none has any of it.
  */
 int ram_conversion_step_populate(const RamConversionStep *step);
+
+/**
+ * ram_conversion_try: convert memory if one step does it
+ * @start: guest-physical address
+ * @size: in bytes
+ * @to_private: what the memory is to be
+ *
+ * Most requests are for a page or a few, and nobody is in their way: this takes
+ * half the instructions of a RamConversion.
+ *
+ * Context: not within ram_block_attributes_lock() or the RCU read lock.
+ *
+ * Return: 0; -EAGAIN if ram_conversion_begin() is to do it, or says why not; or
+ * another negative errno.  If not 0, nothing was done.
+ */
+int ram_conversion_try(hwaddr start, uint64_t size, bool to_private);
 
 typedef struct RamConversion RamConversion;
 

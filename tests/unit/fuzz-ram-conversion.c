@@ -110,7 +110,9 @@ static void go_on(Pending *each)
 
 static void begin(Input *input)
 {
+    const uint64_t page = qemu_real_host_page_size();
     Pending *each = &pending[take(input, REQUESTS)];
+    int ret;
 
     if (each->request) {
         return;
@@ -119,10 +121,17 @@ static void begin(Input *input)
     each->count = 1 + take(input, take(input, 2) ? 40 : MODEL_ALL);
     each->count = MIN(each->count, MODEL_ALL - each->first);
     each->to_private = take(input, 2);
-    each->request =
-        ram_conversion_begin(each->first * qemu_real_host_page_size(),
-                             each->count * qemu_real_host_page_size(),
+    ret = ram_conversion_try(each->first * page, each->count * page,
                              each->to_private);
+    if (ret != -EAGAIN) {
+        if (!ret) {
+            expect_converted(each);
+        }
+        check_states();
+        return;
+    }
+    each->request = ram_conversion_begin(each->first * page,
+                                         each->count * page, each->to_private);
 }
 
 static void refuse(Input *input)

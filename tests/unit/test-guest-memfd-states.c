@@ -98,6 +98,11 @@ int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
     return 0;
 }
 
+int ram_conversion_try(hwaddr start, uint64_t size, bool to_private)
+{
+    g_assert_not_reached();
+}
+
 RamConversion *ram_conversion_begin(hwaddr start, uint64_t size,
                                     bool to_private)
 {

@@ -42,9 +42,14 @@ static bool can_answer_later(void)
 
 int map_gpa_range(hwaddr start, uint64_t size, bool to_private)
 {
-    RamConversion *request = ram_conversion_begin(start, size, to_private);
-    int ret = ram_conversion_run(request, can_answer_later());
+    int ret = ram_conversion_try(start, size, to_private);
+    RamConversion *request;
 
+    if (ret != -EAGAIN) {
+        return ret;
+    }
+    request = ram_conversion_begin(start, size, to_private);
+    ret = ram_conversion_run(request, can_answer_later());
     if (ret == -EINPROGRESS) {
         unfinished = request;
         if (!at_exit.notify) {
