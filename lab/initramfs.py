@@ -1,11 +1,22 @@
 """Make a small initramfs: busybox and an init script.
 
+As a program, it writes one with a shell to its standard output.
+
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 
+import sys
 from pathlib import Path
 
 BUSYBOX = Path('/bin/busybox')
+SHELL = '''\
+#!/bin/busybox sh
+/bin/busybox --install /bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+exec setsid cttyhack sh
+'''
 FILE, DIRECTORY = 0o100755, 0o040755
 
 
@@ -26,3 +37,7 @@ def initramfs(init):
                 ('TRAILER!!!', 0, b'')]
     return b''.join(member(number, *each)
                     for number, each in enumerate(members))
+
+
+if __name__ == '__main__':
+    sys.stdout.buffer.write(initramfs(SHELL))
