@@ -121,9 +121,11 @@ void ram_conversion_log_count(const RamConversionLog *log)
     RAMBlock *last = NULL;
 
     QSLIST_FOREACH(entry, log, next) {
-        RamBlockAttributes *attr = entry->step.rb == last ? NULL
-                                                          : attributes_of(entry);
+        RamBlockAttributes *attr = NULL;
 
+        if (entry->step.rb != last) {
+            attr = attributes_of(entry);
+        }
         if (attr) {
             qatomic_inc(&attr->conversions);
         }
