@@ -233,8 +233,9 @@ def is_logged(seconds):
         control.calls()
         vm.cmd('calc-dirty-rate', calc_time=seconds, mode='dirty-bitmap')
         while UNBOUND not in control.calls():
-            # Logging begins in a thread, for all memory under the BQL.
-            vm.cmd('query-status')
+            pass
+        # Logging begins in a thread, for all memory under the BQL.
+        vm.cmd('query-status')
         control.order(UNBOUND, ENOMEM, count=ALWAYS)
         expect_in(DIMM[UNBOUND],
                   vm.refusal('device_add', driver='virtio-mem-pci',
