@@ -50,7 +50,7 @@ static bool require_discard(Error **errp)
                          "discard currently blocked");
         error_append_hint(errp, "A device, or KVM on this host, needs all of "
                           "the guest's memory to stay: leave out devices that "
-                          "are assigned without VFIO.\n");
+                          "cannot lose parts of it, as vhost-vdpa.\n");
     }
     return !ret;
 }
