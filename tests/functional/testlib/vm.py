@@ -109,17 +109,32 @@ def open_guest_memfds(pid):
 
 
 def meminfo(field):
-    """Return a field of the machine's /proc/meminfo, in MiB."""
+    """Return a field of the machine's /proc/meminfo, in whole MiB."""
+    # Each processor counts for itself; the sums are brought up to date about
+    # once a second, or now.
+    Path('/proc/sys/vm/stat_refresh').write_text('1', 'utf-8')
     text = Path('/proc/meminfo').read_text('utf-8')
-    return int(re.search(rf'^{field}: +(\d+)', text, re.M)[1]) // 1024
+    return int(re.search(rf'^{field}: +(\d+)', text, re.M)[1]) + 512 >> 10
 
 
 def allocated():
     """Return how many MiB of guest_memfds exist."""
-    # Their pages are unevictable, and in the lab no others are.  The kernel
-    # counts no blocks of such a file, and free memory is no measure: pages
-    # given back wait on lists of each processor.
+    # Their pages are unevictable, and in the lab no others are; some of 4 KiB
+    # wait on lists of each processor until they count.  The kernel counts no
+    # blocks of such a file, and free memory is no measure: pages given back
+    # wait on such lists, too.
     return meminfo('Unevictable')
+
+
+def memfd_size(pid):
+    """Return how many MiB the memfds take that a process has open."""
+    # Shmem in /proc/meminfo is that of temporary files, too.
+    size = 0
+    for path in Path(f'/proc/{pid}/fd').iterdir():
+        with suppress(FileNotFoundError):
+            if os.readlink(path).startswith('/memfd:'):
+                size += path.stat().st_blocks * 512
+    return size >> 20
 
 
 def in_use(pid):
@@ -132,7 +147,7 @@ def in_use(pid):
     status = Path(f'/proc/{pid}/status').read_text('utf-8')
     anonymous = re.search(r'^RssAnon:\s+(\d+)', status, re.M)[1]
     maps = Path(f'/proc/{pid}/maps').read_text('utf-8').splitlines()
-    return {'guest_memfd': allocated(), 'memfd': meminfo('Shmem'),
+    return {'guest_memfd': allocated(), 'memfd': memfd_size(pid),
             'huge pages': int(huge[0]) - int(huge[1]),
             'QEMU': int(anonymous) // 1024,
             # of files: threads and the heap have some that come and go
