@@ -145,7 +145,8 @@ GuestMemfdInfoList *qmp_query_guest_memfd(const char *id, bool has_map,
 
     qemu_ram_foreach_block(add_info, &query);
     if (id && !list) {
-        error_setg(errp, "no memory in a guest_memfd has the id '%s'", id);
+        error_setg(errp, "no memory in a guest_memfd has the id '%s'; ask "
+                   "without 'id' for all that there is", id);
     }
     return list;
 }

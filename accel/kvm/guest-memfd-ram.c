@@ -69,7 +69,7 @@ static bool add_file(RAMBlock *rb, Error **errp)
     attr = ram_block_attributes_create(rb);
     if (!attr) {
         error_setg(errp, "memory '%s' cannot be private: its pages are "
-                   "given and taken away by a device",
+                   "given and taken away by a device; use pc-dimm",
                    memory_region_name(rb->mr));
         close(fd);
         return false;

@@ -13,9 +13,10 @@
 #include "guest-memfd-slots.h"
 #include "trace.h"
 
-void kvm_memslot_failed(const char *what, int err)
+void kvm_memslot_failed(const char *what, const MemoryRegion *mr, int err)
 {
-    error_report("error %s slot: %s", what, strerror(-err));
+    error_report("KVM cannot %s memory '%s': %s", what, mr->name,
+                 strerror(-err));
     if (!phase_check(PHASE_MACHINE_RESET)) {
         /* There is no guest yet whose state anybody could want to see. */
         exit(1);
@@ -46,7 +47,7 @@ void kvm_memslot_refused(KVMMemoryListener *kml,
     MemoryRegion *mr = section->mr;
 
     if (!guest_can_do_without(mr)) {
-        kvm_memslot_failed("registering", err);
+        kvm_memslot_failed("map", mr, err);
     }
     trace_kvm_guest_memfd_unmapped(start, size, -err);
     note_missing(kml, section);

@@ -11,13 +11,14 @@
 
 /**
  * kvm_memslot_failed: end QEMU, as KVM cannot change a memslot
- * @what: what it was to do
+ * @what: what it was to do: "map" or "unmap"
+ * @mr: memory that the memslot is of
  * @err: a negative errno
  *
  * By exit(1) until the machine was reset for the first time, then by abort();
  * it does not return.
  */
-void kvm_memslot_failed(const char *what, int err);
+void kvm_memslot_failed(const char *what, const MemoryRegion *mr, int err);
 
 /**
  * kvm_memslot_refused: deal with memory that KVM cannot map into a guest

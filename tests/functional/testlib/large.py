@@ -3,16 +3,17 @@
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 
-from .bare import PAGE, BareGuest, in_place
+from .bare import CONFIDENTIAL, PAGE, BareGuest, in_place
 from .matrix import fill_pool, mode, pages_of
 from .tap import check, expect, expect_between
-from .vm import GUEST_MEMFD, in_use, main_ram
+from .vm import GUEST_MEMFD, VM, in_use, main_ram
 
-MIB = 1 << 20
+MIB, GIB = 1 << 20, 1 << 30
 # as in tests/guest/large.c
 AREA, PARTED_END, AREA_END = 16 * MIB, 56 * MIB, 512 * MIB
-# how many ranges an answer has, see qapi/guest-memfd.json
-MOST_RANGES = 512
+# how many ranges an answer has, and what it looks at: qapi/guest-memfd.json
+MOST_RANGES, MOST_MEMORY = 512, 256 * GIB
+SPARSE = 300 * GIB
 TRIES = 200
 LITTLE = 32
 
@@ -75,6 +76,25 @@ class LargeGuest(BareGuest):
             super().answer(question)
             return
         self.agree()
+
+
+def run_sparse():
+    """An answer looks at so much memory, for all memory together."""
+    # With two backings, KVM takes minutes for so much.
+    with check(f'a map of {SPARSE // GIB} GiB, {mode()}'), \
+            VM('-S', *CONFIDENTIAL,
+               *main_ram(GUEST_MEMFD, SPARSE // MIB)) as vm:
+        ram, *others = vm.cmd('query-guest-memfd', map=True)
+        expect(ram['map'],
+               [{'offset': 0, 'size': MOST_MEMORY, 'private': True}])
+        expect(ram['map-end'], MOST_MEMORY)
+        for other in others:
+            expect((other['map'], other['map-end']), ([], 0))
+        ram = vm.query_memory('ram0', map=True, map_start=MOST_MEMORY)
+        expect(ram['map'], [{'offset': MOST_MEMORY,
+                             'size': SPARSE - MOST_MEMORY, 'private': True}])
+        expect('map-end' in ram, False)
+        vm.quit()
 
 
 def run_large():

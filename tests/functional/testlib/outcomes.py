@@ -54,7 +54,7 @@ START = {
     'KVM_SET_USER_MEMORY_REGION2': 'is not there for the guest: {}',
     # for KVM the same memory is in two places, which guests may ask for
     ('KVM_SET_USER_MEMORY_REGION2', EEXIST): None,
-    'KVM_SET_USER_MEMORY_REGION2 of 0': 'error unregistering slot: {}',
+    'KVM_SET_USER_MEMORY_REGION2 of 0': 'KVM cannot unmap memory ',
     'KVM_SET_USER_MEMORY_REGION2, not bound': ': {}',
     'KVM_SET_MEMORY_ATTRIBUTES2': 'cannot become ',
     # tried again

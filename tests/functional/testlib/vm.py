@@ -4,6 +4,7 @@ SPDX-License-Identifier: GPL-2.0-or-later
 """
 
 import json
+import mmap
 import os
 import re
 import shutil
@@ -127,13 +128,15 @@ def allocated():
 
 
 def memfd_size(pid):
-    """Return how many MiB the memfds take that a process has open."""
+    """Return how many MiB a process's memfds take, but for huge pages."""
     # Shmem in /proc/meminfo is that of temporary files, too.
     size = 0
     for path in Path(f'/proc/{pid}/fd').iterdir():
         with suppress(FileNotFoundError):
-            if os.readlink(path).startswith('/memfd:'):
-                size += path.stat().st_blocks * 512
+            stat = path.stat()
+            if (os.readlink(path).startswith('/memfd:') and
+                    stat.st_blksize == mmap.PAGESIZE):
+                size += stat.st_blocks * 512
     return size >> 20
 
 
