@@ -12,6 +12,9 @@
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
 
+/* of pictures */
+enum { PER_ROW = 64, ROWS = 16 };
+
 static void print_info(Monitor *mon, const GuestMemfdInfo *info)
 {
     g_autofree char *size = size_to_str(info->size);
@@ -33,29 +36,50 @@ static void print_info(Monitor *mon, const GuestMemfdInfo *info)
     }
 }
 
-static void print_map(Monitor *mon, const GuestMemfdRangeList *map)
+static char sign_of(uint64_t shared, uint64_t size, bool huge)
 {
-    for (; map; map = map->next) {
-        monitor_printf(mon, "  0x%016" PRIx64 "-0x%016" PRIx64 " %s\n",
-                       map->value->offset,
-                       map->value->offset + map->value->size - 1,
-                       map->value->q_private ? "private" : "shared");
+    if (shared) {
+        return shared == size ? '.' : '+';
     }
+    return huge ? 'H' : 'p';
+}
+
+/* In lines that fit on a terminal */
+static void print_picture(Monitor *mon, const GuestMemfdInfo *info)
+{
+    const bool huge = info->page_size > qemu_real_host_page_size();
+    g_autofree char *size = size_to_str(info->chunk_size);
+    uint64_t at = 0, row = PER_ROW * info->chunk_size;
+    struct sizeList *shared = info->chunks;
+
+    monitor_printf(mon, "  each sign is %s: %s private, . shared, + both", size,
+                   huge ? "H" : "p");
+    for (; shared; shared = shared->next) {
+        if (at % row == 0) {
+            monitor_printf(mon, "\n    0x%012" PRIx64 " ", at);
+        }
+        monitor_printf(mon, "%c", sign_of(shared->value,
+                                          MIN(info->chunk_size,
+                                              info->size - at), huge));
+        at += info->chunk_size;
+    }
+    monitor_printf(mon, "\n");
 }
 
 void hmp_info_guest_memfd(Monitor *mon, const QDict *qdict)
 {
+    bool map = qdict_get_try_bool(qdict, "map", false);
     g_autoptr(GuestMemfdInfoList) list =
-        qmp_query_guest_memfd(NULL, true,
-                              qdict_get_try_bool(qdict, "map", false),
-                              false, 0, &error_abort);
+        qmp_query_guest_memfd(NULL, false, false, false, 0, true,
+                              map ? PER_ROW * ROWS : 0, &error_abort);
 
     for (GuestMemfdInfoList *each = list; each; each = each->next) {
         print_info(mon, each->value);
-        print_map(mon, each->value->map);
-        if (each->value->has_map_end) {
-            monitor_printf(mon, "  more behind 0x%016" PRIx64 "\n",
-                           each->value->map_end);
+        if (each->value->has_chunks) {
+            print_picture(mon, each->value);
+        } else if (map && each->value->mode != GUEST_MEMFD_MODE_SHARED) {
+            monitor_printf(mon, "  too much memory for a picture; see QMP's "
+                           "query-guest-memfd\n");
         }
     }
 }

@@ -8,6 +8,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-guest-memfd.h"
 #include "qemu/bitmap.h"
+#include "qemu/host-utils.h"
 #include "qemu/units.h"
 #include "exec/cpu-common.h"
 #include "system/ramblock.h"
@@ -19,13 +20,20 @@
 enum { MAX_RANGES = 512 };
 #define MAX_SEARCH (256 * GiB)
 
+/* The same for chunks, which are counted by the word. */
+enum { MAX_CHUNKS = 4096, MAX_CHUNKS_OF_ALL = 16384 };
+#define MAX_COUNTED (2 * TiB)
+
 typedef struct Query {
     GuestMemfdInfoList **tail;
     const char *id;                 /* or NULL, for all */
     bool map;
     uint64_t from;
+    unsigned int chunks;            /* of each memory at most */
     unsigned int ranges;            /* that the answer may still have */
     uint64_t search;                /* how much it may still look at */
+    unsigned int chunks_of_all;     /* the same for chunks */
+    uint64_t count;
 } Query;
 
 static GuestMemfdMode mode_of(RAMBlock *rb)
@@ -79,6 +87,39 @@ static void add_map(GuestMemfdInfo *info, RAMBlock *rb, Query *query)
     }
 }
 
+/* The pages of a chunk are whole words of the bitmap. */
+static uint64_t chunk_size_of(const RAMBlock *rb, unsigned int chunks)
+{
+    uint64_t least = MAX(rb->page_size,
+                         BITS_PER_LONG * qemu_real_host_page_size());
+
+    return pow2ceil(MAX(DIV_ROUND_UP(rb->max_length, chunks), least));
+}
+
+static void add_chunks(GuestMemfdInfo *info, RAMBlock *rb, Query *query)
+{
+    const size_t page = qemu_real_host_page_size();
+    unsigned long pages = rb->max_length / page;
+    sizeList **tail = &info->chunks;
+    unsigned long step;
+
+    info->chunk_size = chunk_size_of(rb, query->chunks);
+    step = info->chunk_size / page;
+    if (rb->max_length > query->count ||
+        DIV_ROUND_UP(pages, step) > query->chunks_of_all) {
+        return;
+    }
+    query->count -= rb->max_length;
+    query->chunks_of_all -= DIV_ROUND_UP(pages, step);
+    info->has_chunks = info->has_chunk_size = true;
+    for (unsigned long at = 0; at < pages; at += step) {
+        const unsigned long *shared = rb->attributes->bitmap + BIT_WORD(at);
+
+        QAPI_LIST_APPEND(tail, page * (uint64_t)
+                         bitmap_count_one(shared, MIN(step, pages - at)));
+    }
+}
+
 /*
  * Without the lock of states, as a guest decides how many there are; if it
  * converts memory meanwhile, the answer has some of that.
@@ -98,6 +139,9 @@ static void add_states(GuestMemfdInfo *info, RAMBlock *rb, Query *query)
     info->stand_ins = qatomic_read(&attr->nr_stand_ins);
     if (query->map) {
         add_map(info, rb, query);
+    }
+    if (query->chunks) {
+        add_chunks(info, rb, query);
     }
 }
 
@@ -135,14 +179,21 @@ static int add_info(RAMBlock *rb, void *opaque)
 
 GuestMemfdInfoList *qmp_query_guest_memfd(const char *id, bool has_map,
                                           bool map, bool has_map_start,
-                                          uint64_t map_start, Error **errp)
+                                          uint64_t map_start, bool has_chunks,
+                                          uint16_t chunks, Error **errp)
 {
     GuestMemfdInfoList *list = NULL;
     Query query = {
         .tail = &list, .id = id, .map = map, .from = map_start,
-        .ranges = MAX_RANGES, .search = MAX_SEARCH,
+        .chunks = chunks, .ranges = MAX_RANGES, .search = MAX_SEARCH,
+        .chunks_of_all = MAX_CHUNKS_OF_ALL, .count = MAX_COUNTED,
     };
 
+    if (chunks > MAX_CHUNKS) {
+        error_setg(errp, "parameter 'chunks' takes values up to %d, not %u",
+                   MAX_CHUNKS, chunks);
+        return NULL;
+    }
     qemu_ram_foreach_block(add_info, &query);
     if (id && !list) {
         error_setg(errp, "no memory in a guest_memfd has the id '%s'; ask "

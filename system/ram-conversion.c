@@ -12,9 +12,9 @@
 #include "qemu/units.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
-#include "system/address-spaces.h"
 #include "system/memory.h"
 #include "system/ram-conversion.h"
+#include "ram-conversion-find.h"
 #include "ram-conversion-log.h"
 #include "trace.h"
 
@@ -80,70 +80,13 @@ static void await_turn(RamConversion *request)
     request->phase = CONVERT;
 }
 
-static bool is_range(hwaddr start, hwaddr size)
-{
-    const size_t page = qemu_real_host_page_size();
-
-    return size && QEMU_IS_ALIGNED(start, page) &&
-           QEMU_IS_ALIGNED(size, page) && size <= HWADDR_MAX - start;
-}
-
-/* A small BAR may hide a part of a page, which KVM has no memslot for then. */
-static bool can_be_private(MemoryRegionSection *section)
-{
-    const size_t page = qemu_real_host_page_size();
-    hwaddr start = section->offset_within_address_space;
-    hwaddr end = QEMU_ALIGN_DOWN(start + int128_get64(section->size), page);
-    hwaddr cut = QEMU_ALIGN_UP(start, page) - start;
-
-    if (!memory_region_has_guest_memfd(section->mr) || start + cut >= end) {
-        return false;
-    }
-    section->offset_within_address_space += cut;
-    section->offset_within_region += cut;
-    section->size = int128_make64(end - start - cut);
-    return QEMU_IS_ALIGNED(section->offset_within_region, page);
-}
-
-/*
- * Finds the first memory of a range that can be private; returns where to go
- * on behind it, or a negative errno.  What cannot be private is shared already,
- * so that guests may ask for that: some do with all addresses of devices.
- */
-static int find_memory(hwaddr *at, hwaddr end, bool to_private,
-                       MemoryRegionSection *section)
-{
-    while (*at < end) {
-        hwaddr start = *at;
-        bool ok;
-
-        *section = memory_region_find(get_system_memory(), start, end - start);
-        if (!section->mr) {
-            *at = end;
-            return to_private ? -EINVAL : 0;
-        }
-        *at = section->offset_within_address_space +
-              int128_get64(section->size);
-        ok = can_be_private(section);
-        if (to_private &&
-            (!ok || section->offset_within_address_space != start)) {
-            memory_region_unref(section->mr);
-            return -EINVAL;
-        }
-        if (ok) {
-            return 1;
-        }
-        memory_region_unref(section->mr);
-    }
-    return 0;
-}
-
-/* The same for what is left of a request from an address on. */
+/* Finds the first memory of what is left of a request from an address on. */
 static int find_next(const RamConversion *request, hwaddr *at,
                      MemoryRegionSection *section)
 {
     if (!request->rb) {
-        return find_memory(at, request->end, request->to_private, section);
+        return ram_conversion_find(at, request->end, request->to_private,
+                                   section);
     }
     *section = (MemoryRegionSection) {
         .mr = request->rb->mr,
@@ -163,7 +106,8 @@ static int check_memory(const RamConversion *request)
     int ret;
 
     do {
-        ret = find_memory(&at, request->end, request->to_private, &section);
+        ret = ram_conversion_find(&at, request->end, request->to_private,
+                                  &section);
         if (ret > 0) {
             memory_region_unref(section.mr);
         }
@@ -364,14 +308,14 @@ int ram_conversion_try(hwaddr start, uint64_t size, bool to_private)
     hwaddr at = start;
     int ret = -EAGAIN;
 
-    if (!is_range(start, size) || size > RAM_CONVERSION_STEP) {
+    if (!ram_conversion_is_range(start, size) || size > RAM_CONVERSION_STEP) {
         return ret;
     }
     RCU_READ_LOCK_GUARD();
     ram_block_attributes_lock();
     /* Whoever begins a request after this waits for the lock. */
     if (QTAILQ_EMPTY_RCU(&requests) &&
-        find_memory(&at, start + size, to_private, &section) > 0) {
+        ram_conversion_find(&at, start + size, to_private, &section) > 0) {
         ret = try_step(&section, size, to_private, &step);
         memory_region_unref(section.mr);
     }
@@ -402,7 +346,7 @@ RamConversion *ram_conversion_begin(hwaddr start, uint64_t size,
 {
     RamConversion *request = new_request(start, size, to_private);
 
-    if (is_range(start, size)) {
+    if (ram_conversion_is_range(start, size)) {
         enter_queue(request);
     } else {
         request->phase = END;

@@ -19,6 +19,7 @@
 #include "qemu/rcu.h"
 #include "exec/cpu-common.h"
 #include "hw/boards.h"
+#include "system/address-spaces.h"
 #include "system/hostmem.h"
 #include "system/numa.h"
 #include "system/ram-private.h"
@@ -89,6 +90,57 @@ MemoryRegion *ram_private_region(MemoryRegion *mr, uint64_t offset,
     }
     trace_ram_private_region(mr->ram_block->idstr, offset, *size);
     return &private_region;
+}
+
+/* Guests do it as often as they like. */
+static bool is_blamed_first(const char *device)
+{
+    static QemuMutex mutex;
+    static GHashTable *blamed;
+    static gsize is_ready;
+
+    if (g_once_init_enter(&is_ready)) {
+        qemu_mutex_init(&mutex);
+        blamed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_once_init_leave(&is_ready, 1);
+    }
+    QEMU_LOCK_GUARD(&mutex);
+    return g_hash_table_add(blamed, g_strdup(device));
+}
+
+static void blame(const AddressSpace *as)
+{
+    const char *device = as == &address_space_memory ? "a device" : as->name;
+
+    if (is_blamed_first(device)) {
+        warn_report("%s accesses private memory of the guest, and gets zeros",
+                    device);
+        error_printf("The guest has to share what devices access: the system "
+                     "in it may be none for guests of this type.\n");
+    }
+}
+
+void ram_private_found(const MemoryRegion *mr, const AddressSpace *as)
+{
+    if (mr == &private_region) {
+        blame(as);
+    }
+}
+
+void ram_private_look(AddressSpace *as, hwaddr addr, hwaddr size)
+{
+    if (!machine_require_guest_memfd(current_machine)) {
+        return;
+    }
+    RCU_READ_LOCK_GUARD();
+    while (size) {
+        hwaddr xlat, part = size;
+
+        ram_private_found(address_space_translate(as, addr, &xlat, &part, false,
+                                                  MEMTXATTRS_UNSPECIFIED), as);
+        addr += part;
+        size -= part;
+    }
 }
 
 static bool is_dumped(RAMBlock *rb)

@@ -81,6 +81,31 @@ static inline MemoryRegion *ram_access_region(MemoryRegion *mr, uint64_t offset,
 }
 
 /**
+ * ram_private_found: tell people that a device meets private memory
+ * @mr: what a translation of an address has found
+ * @as: address space of the device
+ *
+ * If it is private memory, this is a warning, once for each kind of device: the
+ * guest goes on, but it may wait for the device for ever.
+ *
+ * Context: any thread.
+ */
+void ram_private_found(const MemoryRegion *mr, const AddressSpace *as);
+
+/**
+ * ram_private_look: the same, for what a device accesses or is going to
+ * @as: address space of the device
+ * @addr: address in it
+ * @size: in bytes
+ *
+ * Nothing is accessed.
+ *
+ * Context: any thread, not while memory regions change, as this may ask a
+ * virtual IOMMU; takes the RCU read lock.
+ */
+void ram_private_look(AddressSpace *as, hwaddr addr, hwaddr size);
+
+/**
  * ram_private_stand_in: let an access to private memory go on
  * @host: address that caused a SIGBUS
  *

@@ -72,6 +72,14 @@ asm(".pushsection .rodata\n"
     "    mov %eax, %cr8\n"
     LABEL("cr8_end")
     "    out %al, $0x11\n"
+    /* ECX times an interrupt, and a write of which KVM tells somebody. */
+    LABEL("notify")
+    "    int $0x41\n"
+    "    mov %eax, (%ebx)\n"
+    "    loop emu_notify\n"
+    "    out %al, $0x10\n"
+    LABEL("return")
+    "    iret\n"
     LABEL("handler")
     "    mov (%esp), %eax\n"
     "    out %al, $0x10\n"

@@ -5,9 +5,12 @@
  */
 
 #define _GNU_SOURCE
+#include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -15,7 +18,7 @@
 #include "tap.h"
 #include "vm.h"
 
-enum { RUNS = 200000, HLT = 0xf4 };
+enum { RUNS = 200000, NOTIFICATIONS = 1000, HLT = 0xf4 };
 
 #define OUR_CODE        PAGE            /* offset from CODE_GPA */
 #define GDT             (2 * PAGE)
@@ -132,6 +135,7 @@ static void set_tables(struct vm *vm, uint64_t *idt)
     sregs.idt.base = DATA_GPA;
     sregs.idt.limit = PAGE - 1;
     idt[3] = idt[0x40] = gate(gpa_of(emu_handler));
+    idt[0x41] = gate(gpa_of(emu_return));
     if (set_region(vm, 1, DATA_GPA, PAGE, idt, -1, 0) ||
         ioctl(vm->vcpu[0], KVM_SET_SREGS, &sregs)) {
         bail_out("descriptor tables");
@@ -193,6 +197,55 @@ static void test_priority(void)
     at = interrupted_at(&vm, emu_cr8);
     check(at == gpa_of(emu_cr8_end), "0x%x", at);
     vm_destroy(&vm);
+}
+
+/* Returns how often a guest's processor has exited. */
+static uint64_t exits(const struct vm *vm)
+{
+    char path[64];
+    uint64_t count = 0;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/exits", getpid(),
+             vm->fd);
+    file = fopen(path, "r");
+    if (!file || fscanf(file, "%" SCNu64, &count) != 1) {
+        bail_out("%s", path);
+    }
+    fclose(file);
+    return count;
+}
+
+/*
+ * An interrupt that the guest has taken is not one that it takes when it exits
+ * next: KVM lets the guest try again then, or gives up.
+ */
+static void test_vectoring(void)
+{
+    struct kvm_regs regs = {
+        .rip = gpa_of(emu_notify), .rbx = MMIO_GPA, .rcx = NOTIFICATIONS,
+    };
+    struct kvm_ioeventfd notify = {
+        .addr = MMIO_GPA, .fd = eventfd(0, EFD_NONBLOCK),
+    };
+    uint64_t *idt = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint64_t count = 0, before;
+    struct vm vm;
+    int r;
+
+    create(&vm, VM_TYPE_DEFAULT);
+    check(!ioctl(vm.fd, KVM_IOEVENTFD, &notify), "KVM_IOEVENTFD");
+    set_tables(&vm, idt);
+    before = exits(&vm);
+    r = run_with(&vm, &regs);
+    check(!r && read(notify.fd, &count, sizeof(count)) == sizeof(count) &&
+          count == NOTIFICATIONS, "%d, %d times", r, (int)count);
+    check(exits(&vm) - before < NOTIFICATIONS * 3 / 2, "%d exits",
+          (int)(exits(&vm) - before));
+    close(notify.fd);
+    vm_destroy(&vm);
+    munmap(idt, PAGE);
 }
 
 /*
@@ -314,6 +367,7 @@ static const struct test tests[] = {
     { "entry", test_entry },
     { "interrupts", test_interrupts },
     { "priority", test_priority },
+    { "vectoring", test_vectoring },
     { "next-rip", test_next_rip },
     { "instruction", test_instruction },
     { "registers", test_registers },

@@ -11,6 +11,7 @@
 #include "qemu/osdep.h"
 #include <linux/kvm.h>
 #include "qapi/error.h"
+#include "qapi/qapi-events-guest-memfd.h"
 #include "qemu/main-loop.h"
 #include "hw/boards.h"
 #include "system/confidential-guest-support.h"
@@ -20,8 +21,13 @@
 #include "cpu.h"
 #include "map-gpa-range.h"
 
-/* What the vCPU of this thread has begun. */
+/* What the vCPU of this thread has begun, and what it is about. */
 static __thread RamConversion *unfinished;
+static __thread struct {
+    hwaddr start;
+    uint64_t size;
+    bool to_private;
+} asked;
 static __thread Notifier at_exit;
 
 /* The vCPU is unplugged. */
@@ -40,7 +46,7 @@ static bool can_answer_later(void)
     return current_machine->cgs->converts_by_request_only;
 }
 
-int map_gpa_range(hwaddr start, uint64_t size, bool to_private)
+static int convert(hwaddr start, uint64_t size, bool to_private)
 {
     int ret = ram_conversion_try(start, size, to_private);
     RamConversion *request;
@@ -57,6 +63,26 @@ int map_gpa_range(hwaddr start, uint64_t size, bool to_private)
             qemu_thread_atexit_add(&at_exit);
         }
     }
+    return ret;
+}
+
+/* Not of what a guest may not ask for, nor after a reset. */
+static void report_failure(int ret)
+{
+    if (ret && ret != -EINPROGRESS && ret != -EINVAL && ret != -ECANCELED) {
+        qapi_event_send_guest_memory_conversion_failed(
+            asked.start, asked.size, asked.to_private, strerror(-ret));
+    }
+}
+
+int map_gpa_range(hwaddr start, uint64_t size, bool to_private)
+{
+    int ret = convert(start, size, to_private);
+
+    asked.start = start;
+    asked.size = size;
+    asked.to_private = to_private;
+    report_failure(ret);
     return ret;
 }
 
@@ -128,6 +154,7 @@ void map_gpa_range_finish(CPUState *cpu)
         return;
     }
     unfinished = NULL;
+    report_failure(ret);
     /* After a reset there is nobody who asked. */
     if (ret && ret != -ECANCELED) {
         set_answer(cpu, ret);

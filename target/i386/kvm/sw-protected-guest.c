@@ -33,6 +33,7 @@
 #include "../confidential-guest.h"
 #include "../host-cpu.h"
 #include "kvm_i386.h"
+#include "private-memory-cpuid.h"
 #include "trace.h"
 
 #define TYPE_SW_PROTECTED_GUEST "sw-protected-guest"
@@ -55,12 +56,6 @@ OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(SwProtectedGuest, sw_protected_guest,
                                           { TYPE_USER_CREATABLE },
                                           { TYPE_RESETTABLE_INTERFACE }, {})
 
-/* KVM writes to guests' memory for these, as if it were shared. */
-static const char *const paravirtual_features[] = {
-    "kvmclock", "kvm-asyncpf", "kvm-asyncpf-int", "kvm-steal-time",
-    "kvm-pv-eoi",
-};
-
 static int sw_protected_kvm_type(X86ConfidentialGuest *cg)
 {
     if (!kvm_is_vm_type_supported(KVM_X86_SW_PROTECTED_VM)) {
@@ -72,15 +67,6 @@ static int sw_protected_kvm_type(X86ConfidentialGuest *cg)
         exit(1);
     }
     return KVM_X86_SW_PROTECTED_VM;
-}
-
-/* -cpu has the last word, for guests that share the memory for them. */
-static void turn_off_paravirtual_features(void)
-{
-    for (int i = 0; i < ARRAY_SIZE(paravirtual_features); i++) {
-        object_register_sugar_prop(TYPE_X86_CPU, paravirtual_features[i], "off",
-                                   false);
-    }
 }
 
 /*
@@ -163,7 +149,6 @@ static int sw_protected_kvm_init(ConfidentialGuestSupport *cgs, Error **errp)
         return ret;
     }
     vmstate_register(NULL, 0, &vmstate_sw_protected, guest);
-    turn_off_paravirtual_features();
     warn_of_private_code();
     guest->machine_done.notify = sw_protected_machine_done;
     qemu_add_machine_init_done_notifier(&guest->machine_done);
@@ -414,6 +399,7 @@ static void sw_protected_guest_class_init(ObjectClass *oc, const void *data)
     klass->kvm_init = sw_protected_kvm_init;
     klass->can_run = sw_protected_can_run;
     x86_klass->kvm_type = sw_protected_kvm_type;
+    x86_klass->add_kvm_cpuid = kvm_add_private_memory_cpuid;
     x86_klass->flash_is_rom = true;
     x86_klass->direct_boot = true;
     rc->get_state = sw_protected_get_reset_state;
