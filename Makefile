@@ -14,16 +14,16 @@ run: ## boot guests whose memory is private, in the lab
 	@scripts/run
 
 check: ## unit tests, qtests, style, documentation, lab scenarios
-	@scripts/setup && scripts/check
+	@scripts/setup --all && scripts/check
 
-check-full: ## the same, slow scenarios, other lab kernels, a build of each patch
-	@scripts/setup && scripts/check --full
+check-full: ## the same, slow scenarios, other kernels, each patch, packages
+	@scripts/setup --all && scripts/check --full
 
 check-debug: ## lab scenarios on a kernel with its own checks: KASAN, lockdep, ...
-	@scripts/setup && scripts/check lab-debug
+	@scripts/setup --all && scripts/check lab-debug
 
 bench: ## benchmarks, side by side with memory-backend-memfd
-	@scripts/setup && scripts/bench
+	@scripts/setup --all && scripts/bench
 
 fuzz: ## conversions at random, until interrupted or for SECONDS= each way
 	@scripts/fuzz $(SECONDS)
@@ -43,6 +43,13 @@ kernel-debug: ## build/lab/bzImage-debug, with the kernel's own checks
 kernel-stock: ## build/lab/bzImage-stock, without our patches
 	@scripts/setup && scripts/build-kernel --stock
 
+install: ## QEMU, for DESTDIR= and PREFIX= (/usr/local), beside another QEMU
+	@scripts/setup && scripts/build-qemu && scripts/install
+
+deb: ## Debian packages of QEMU and of the lab, in build/deb
+	@scripts/setup --all && scripts/build-qemu && scripts/build-kernel && \
+		scripts/build-deb
+
 docs: ## the manual, in build/qemu/docs/manual
 	@scripts/setup && scripts/build-qemu html man
 	@echo 'The manual is build/qemu/docs/manual/index.html.'
@@ -59,13 +66,14 @@ patches: ## write the commits in build/tree and build/linux back to patches/
 	@scripts/patches qemu
 	@! test -d build/linux || scripts/patches linux
 
-setup: ## install the Debian packages that are missing
-	@scripts/setup
+setup: ## install the Debian packages that are missing, for all targets
+	@scripts/setup --all
 
 clean: ## remove what is built, but for work trees and the cache
 	rm -rf build/qemu build/asan build/tsan build/bench build/each \
-		build/fuzz build/lab build/linux-stock build/log build/tests \
-		build/qemu-bundle build/qemu-system-x86_64*
+		build/chroot build/deb build/deb-* build/fuzz build/lab \
+		build/linux-stock build/log build/tests build/qemu-bundle \
+		build/qemu-system-x86_64*
 
 .PHONY: help run check check-full check-debug bench fuzz lab qemu kernel \
-	kernel-debug kernel-stock docs tree linux-tree patches setup clean
+	kernel-debug kernel-stock install deb docs tree linux-tree patches setup clean

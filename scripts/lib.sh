@@ -49,6 +49,35 @@ lock() {
     export GUEST_MEMFD_LOCKED=${GUEST_MEMFD_LOCKED:-}:$dir
 }
 
+# A cache directory that root makes would be of no use to the user.
+as_root() {
+    mkdir -p "$cache"
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo --preserve-env=DEBIAN_FRONTEND,DEBIAN_MIRROR,GUEST_MEMFD_CACHE "$@"
+    else
+        die "$1 needs to be root, and neither root nor sudo is at hand" \
+            "as root: scripts/${0##*/}"
+    fi
+}
+
+# bootstrap RELEASE DIR [OPTION...]: the least Debian of a release, from where
+# apt has its packages, through apt's proxy.
+bootstrap() {
+    local release=$1 dir=$2 mirror http_proxy=${http_proxy:-} through=()
+    shift 2
+    mirror=$("$top/scripts/apt-private" --mirror)
+    eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
+    # our variables do not get through sudo
+    case $http_proxy in
+    '' | DIRECT | false) ;;
+    *) through=(env "http_proxy=$http_proxy") ;;
+    esac
+    as_root "${through[@]}" \
+        debootstrap --variant=minbase "$@" "$release" "$dir" "$mirror"
+}
+
 elapsed() {
     printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60))
 }
