@@ -138,6 +138,9 @@ class BareGuest(VM):
                                  self.hmp('info ramblock'), re.M))
         states = []
         for info in self.maps():
+            if info['mode'] == 'shared':
+                # about to be plugged, or just unplugged
+                continue
             expect(info['mode'], 'in-place' if in_place() else 'separate')
             if info['id'] not in blocks:
                 # unplugged, and kept

@@ -154,9 +154,15 @@ def run_objects(vm, control, page, what):
         return refusal(vm.qmp('object-add', qom_type=GUEST_MEMFD, id='mem',
                               size=SIZE << 20, **properties))
 
+    def remove():
+        files = len(open_files(vm.pid))
+        vm.cmd('object-del', id='mem')
+        # The RCU thread closes its file.
+        while len(open_files(vm.pid)) >= files:
+            vm.cmd('query-status')
+
     with check(f'object-add, {what}, pages of {page}'):
-        add_with_faults(vm, control, add, OBJECT,
-                        remove=lambda: vm.cmd('object-del', id='mem'))
+        add_with_faults(vm, control, add, OBJECT, remove)
 
 
 def run_deletion(vm, control, page):

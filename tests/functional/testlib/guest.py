@@ -78,6 +78,10 @@ class Guest(VM):
     def sh(self, command):
         """Run a shell command that must work; return what it prints."""
         self.type(command)
+        return self.await_status(command)
+
+    def await_status(self, command='what was typed'):
+        """Wait until a command ends, which must have worked."""
         found, lines = self._read_until(r'guest: status (\d+)')
         if found[1] != '0':
             raise AssertionError(f'{command!r} ended with {found[1]}')

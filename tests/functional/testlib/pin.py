@@ -49,15 +49,20 @@ def find_descriptor(pid, inode):
     raise LookupError(f'process {pid} has no file with inode {inode}')
 
 
+def take_descriptor(pid, number):
+    """Return a file descriptor for the file that a process has open."""
+    process = os.pidfd_open(pid)
+    file = called(LIBC.syscall(PIDFD_GETFD, process, number, 0))
+    os.close(process)
+    return file
+
+
 def map_memory(pid, address, size):
     """Map memory of a guest that a process has at an address."""
     inode, offset = find_file(pid, address)
-    process = os.pidfd_open(pid)
-    file = called(LIBC.syscall(PIDFD_GETFD, process,
-                               find_descriptor(pid, inode), 0))
+    file = take_descriptor(pid, find_descriptor(pid, inode))
     memory = mmap.mmap(file, size, offset=offset)
     os.close(file)
-    os.close(process)
     return memory
 
 
