@@ -47,6 +47,7 @@ def tell_memory(session):
 
 def measure():
     """Measure guests; there is no target but that nothing is converted."""
+    run('scripts/build-qemu', 'qemu-img')
     run('scripts/build-root', 'fio')
     count = compile_static('instructions-run', 'bench/instructions-run.c')
     plugin = compile_plugin('count-instructions')
