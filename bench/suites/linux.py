@@ -52,7 +52,7 @@ def measure():
     count = compile_static('instructions-run', 'bench/instructions-run.c')
     plugin = compile_plugin('count-instructions')
     found = {way: json.loads(in_lab(
-        ('--memory', '6G', *plugin, *options), 'bench/linux', IMAGE, count))
+        ('--memory', '8G', *plugin, *options), 'bench/linux', IMAGE, count))
         for way, options in WAYS.items()}
     keep('linux.json', json.dumps(found, indent=1))
     print(f'\n  {"a request":<30}{"guest":<24}{"10^3 ins.":>10}{"ratio":>7}'
