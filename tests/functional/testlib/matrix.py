@@ -18,6 +18,8 @@ from .vm import GUEST_MEMFD, VM, backend, main_ram, preloaded
 RESETS = 50 if FULL else 10
 # of each of 8 kinds
 REFUSALS = 125000 if FULL else 1000
+# what guests are compiled with
+FLAGS = {} if FULL else {'conversion': ('-DEVERY=3',)}
 # MiB; of less memory QEMU takes no samples
 SAMPLED = 128
 # properties of a backend; labs that have pages of 1 GiB have them by default
@@ -47,7 +49,8 @@ def guest(name, page='4 KiB', size=64, cpus=1, machine='q35', args=None,
     """
     args = args or main_ram(GUEST_MEMFD, size, machine, **pages_of(page),
                             **properties)
-    return BareGuest(name, *args, cpus=cpus, flags=flags)
+    return BareGuest(name, *args, cpus=cpus,
+                     flags=flags or FLAGS.get(name, ()))
 
 
 def two_nodes(page):
