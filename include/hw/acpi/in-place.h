@@ -27,6 +27,7 @@ typedef struct AcpiInPlace {
  * @acpi: zeroed; to be freed by acpi_in_place_free()
  * @fw_cfg: has the script and the tables
  * @end: guest-physical address that the tables must not reach beyond
+ * @errp: set if it could not be done
  *
  * Tables are the newest, rebuilt if the machine has been reset since they were
  * read last.  Nothing is written to guest memory.
@@ -36,6 +37,10 @@ typedef struct AcpiInPlace {
 bool acpi_in_place_build(AcpiInPlace *acpi, FWCfgState *fw_cfg, hwaddr end,
                          Error **errp);
 
+/**
+ * acpi_in_place_free() - free what acpi_in_place_build() made
+ * @acpi: what it made; has no tables then
+ */
 void acpi_in_place_free(AcpiInPlace *acpi);
 
 #endif
