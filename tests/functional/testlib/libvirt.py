@@ -6,6 +6,7 @@ SPDX-License-Identifier: GPL-2.0-or-later
 import grp
 import json
 import os
+import platform
 import pwd
 import re
 import shutil
@@ -63,6 +64,10 @@ def set_up():
     shutil.copyfile(initrd().name, IMAGES / 'initrd.img')
     subprocess.run([TOP / 'scripts/install'], check=True,
                    env={**os.environ, 'PREFIX': '/usr'})
+    # where libvirt 11 looks for drivers made for an assigned device
+    modules = Path('/lib/modules') / platform.release()
+    modules.mkdir(parents=True, exist_ok=True)
+    (modules / 'modules.alias').touch()
     # udev's work
     os.chown('/dev/kvm', 0, grp.getgrnam('kvm').gr_gid)
     os.chmod('/dev/kvm', 0o660)
