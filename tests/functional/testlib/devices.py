@@ -9,10 +9,10 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from .bare import CONFIDENTIAL, in_place
+from .bare import CONFIDENTIAL
 from .guest import Guest
 from .matrix import mode, pages_of
-from .private_linux import LOADED
+from .private_linux import loaded
 from .tap import check, expect, expect_between, say
 from .vm import GUEST_MEMFD, main_ram
 
@@ -162,8 +162,7 @@ def run_devices(page):
             shared, conversions = guest.shared()
             say(f'{shared / MIB:.1f} MiB shared, {conversions} conversions')
             expect_between(BOUNCE_BUFFERS, shared,
-                           BOUNCE_BUFFERS + OTHERS +
-                           (0 if in_place() else LOADED << 20))
+                           BOUNCE_BUFFERS + OTHERS + loaded())
             for name in DISKS:
                 guest.try_disk(name)
             after = guest.shared()

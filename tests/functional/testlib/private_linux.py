@@ -21,15 +21,19 @@ LOADED = 32
 BOUNCE_BUFFERS, OTHERS = 1 << 20, 2 << 20
 
 
+def loaded():
+    """Return how many bytes may be shared because QEMU has loaded them."""
+    return 0 if in_place() else LOADED << 20
+
+
 def expect_private(guest):
     """Expect all memory to be private, but what Linux shares for devices."""
-    loaded = 0 if in_place() else LOADED << 20
     for info in guest.cmd('query-guest-memfd'):
         if info['id'] != 'ram0':
-            expect_between(0, info['shared'], loaded)
+            expect_between(0, info['shared'], loaded())
             continue
         expect_between(BOUNCE_BUFFERS, info['shared'],
-                       BOUNCE_BUFFERS + OTHERS + loaded)
+                       BOUNCE_BUFFERS + OTHERS + loaded())
         if in_place():
             # No more of them have shared parts than there are such parts.
             parts = sum(not each['private'] for each in guest.query_memory(
@@ -78,7 +82,7 @@ def boot_unaware(page):
             guest.await_boot()
             guest.sh('seal /tmp/file 16 1 && sound /tmp/file')
             expect_between(0, guest.query_memory('ram0')['shared'],
-                           0 if in_place() else LOADED << 20)
+                           loaded())
             guest.power_off()
 
 

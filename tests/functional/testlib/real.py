@@ -9,10 +9,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .bare import in_place
 from .debian import BOUNCE_BUFFERS, QEMU_IMG, Debian
 from .matrix import fill_pool, mode, pages_of
-from .private_linux import LOADED
+from .private_linux import loaded
 from .served import package, served
 from .tap import FULL, check, expect, expect_between, say
 from .vm import GUEST_MEMFD, main_ram
@@ -65,9 +64,8 @@ def expect_few_shared(guest):
     for info in guest.cmd('query-guest-memfd'):
         say(f"{info['id']}: {info['shared'] / MIB:.1f} MiB shared, "
             f"{info['conversions']} conversions")
-        loaded = 0 if in_place() else LOADED << 20
         buffers = BOUNCE_BUFFERS if info['id'] == 'ram0' else 0
-        expect_between(buffers, info['shared'], buffers + OTHERS + loaded)
+        expect_between(buffers, info['shared'], buffers + OTHERS + loaded())
         expect(info['failures'], 0)
 
 
