@@ -12,6 +12,7 @@
 #include "qemu/module.h"
 #include "hw/boards.h"
 #include "system/kvm-guest-memfd.h"
+#include "system/ram-conversion.h"
 #include "hostmem-guest-memfd.h"
 #include "trace.h"
 
@@ -168,9 +169,39 @@ static void set_hugetlbsize(Object *obj, Visitor *v, const char *name,
     MEMORY_BACKEND_GUEST_MEMFD(obj)->hugetlbsize = value;
 }
 
+static void get_dma_extent_max(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    visit_type_size(v, name, &MEMORY_BACKEND_GUEST_MEMFD(obj)->dma_extent_max,
+                    errp);
+}
+
+static void set_dma_extent_max(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree char *size = NULL;
+    uint64_t value;
+
+    if (!check_changeable(obj, name, errp) ||
+        !visit_type_size(v, name, &value, errp)) {
+        return;
+    }
+    if (!is_power_of_2(value) || value < qemu_real_host_page_size()) {
+        size = size_to_str(value);
+        error_setg(errp, REFUSES "it is not a power of two that is at least a "
+                   "page of the host", name, size);
+        error_append_hint(errp, "Leave '%s' out to get 32M.\n", name);
+        return;
+    }
+    MEMORY_BACKEND_GUEST_MEMFD(obj)->dma_extent_max = value;
+}
+
 static void guest_memfd_backend_instance_init(Object *obj)
 {
     MEMORY_BACKEND(obj)->share = true;
+    MEMORY_BACKEND_GUEST_MEMFD(obj)->dma_extent_max =
+        RAM_CONVERSION_STEP_MAPPED;
 }
 
 static void guest_memfd_backend_class_init(ObjectClass *oc, const void *data)
@@ -193,6 +224,12 @@ static void guest_memfd_backend_class_init(ObjectClass *oc, const void *data)
                                           "Huge page size, needs hugetlb=on"
                                           " (ex: 2M, 1G; default: that of the"
                                           " host)");
+    object_class_property_add(oc, "dma-extent-max", "size", get_dma_extent_max,
+                              set_dma_extent_max, NULL, NULL);
+    object_class_property_set_description(oc, "dma-extent-max",
+                                          "How much shared memory devices get"
+                                          " in one mapping, if other memory is"
+                                          " private (default: 32M)");
 }
 
 static const TypeInfo guest_memfd_backend_types[] = {

@@ -17,6 +17,7 @@ struct HostMemoryBackendGuestMemfd {
 
     bool hugetlb;
     uint64_t hugetlbsize;
+    uint64_t dma_extent_max;
 };
 
 #define REFUSES "property '%s' of " TYPE_MEMORY_BACKEND_GUEST_MEMFD \

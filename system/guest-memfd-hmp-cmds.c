@@ -34,6 +34,10 @@ static void print_info(Monitor *mon, const GuestMemfdInfo *info)
         monitor_printf(mon, "  private, but accessed by QEMU: %" PRIu64
                        " pages\n", info->stand_ins);
     }
+    if (info->dma_extents) {
+        monitor_printf(mon, "  mapped for devices: %" PRIu64 " pieces, parted: "
+                       "%" PRIu64 "\n", info->dma_extents, info->dma_splits);
+    }
 }
 
 static char sign_of(uint64_t shared, uint64_t size, bool huge)

@@ -137,6 +137,8 @@ static void add_states(GuestMemfdInfo *info, RAMBlock *rb, Query *query)
     info->retries = qatomic_read(&attr->retries);
     info->failures = qatomic_read(&attr->failures);
     info->stand_ins = qatomic_read(&attr->nr_stand_ins);
+    info->dma_extents = qatomic_read(&attr->dma_extents);
+    info->dma_splits = qatomic_read(&attr->dma_splits);
     if (query->map) {
         add_map(info, rb, query);
     }

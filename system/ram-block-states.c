@@ -137,6 +137,58 @@ void ram_block_attributes_notify_discard(RamBlockAttributes *attr,
     }
 }
 
+static int try_discard_one(RamDiscardListener *rdl, MemoryRegionSection *part)
+{
+    if (rdl->notify_try_discard) {
+        return rdl->notify_try_discard(rdl, part);
+    }
+    rdl->notify_discard(rdl, part);
+    return 0;
+}
+
+int ram_block_attributes_notify_try_discard(RamBlockAttributes *attr,
+                                            uint64_t offset, uint64_t size)
+{
+    RamDiscardListener *rdl;
+    int ret = 0;
+
+    if (attr->loading) {
+        return 0;
+    }
+    QLIST_FOREACH(rdl, &attr->rdl_list, next) {
+        MemoryRegionSection part = *rdl->section;
+
+        if (memory_region_section_intersect_range(&part, offset, size)) {
+            ret = try_discard_one(rdl, &part);
+        }
+        if (ret) {
+            break;
+        }
+    }
+    return ret;
+}
+
+int ram_block_attributes_notify_restore(RamBlockAttributes *attr,
+                                        uint64_t offset, uint64_t size)
+{
+    RamDiscardListener *rdl;
+    int first = 0;
+
+    if (attr->loading) {
+        return 0;
+    }
+    QLIST_FOREACH(rdl, &attr->rdl_list, next) {
+        MemoryRegionSection part = *rdl->section;
+        int ret = 0;
+
+        if (memory_region_section_intersect_range(&part, offset, size)) {
+            ret = rdl->notify_populate(rdl, &part);
+        }
+        first = first ?: ret;
+    }
+    return first;
+}
+
 int ram_block_attributes_notify_populate(RamBlockAttributes *attr,
                                          uint64_t offset, uint64_t size)
 {

@@ -98,9 +98,11 @@ bool ram_conversion_log_last(const RamConversionLog *log,
     if (!attributes_of(entry)) {
         return false;
     }
-    begin = QEMU_ALIGN_DOWN(end - 1, ram_conversion_step_size(step->rb));
-    step->offset = MAX(step->offset, begin);
-    step->size = end - step->offset;
+    if (!step->pages) {
+        begin = QEMU_ALIGN_DOWN(end - 1, ram_conversion_step_size(step->rb));
+        step->offset = MAX(step->offset, begin);
+        step->size = end - step->offset;
+    }
     return true;
 }
 

@@ -92,6 +92,21 @@ static void notify_discard(const RamConversionStep *step,
     }
 }
 
+/* They do, or one refuses, and others may have given up some. */
+static int notify_try_discard(const RamConversionStep *step,
+                              const unsigned long *pages)
+{
+    Run run = {};
+    int ret = 0;
+
+    while (!ret && has_listeners(step) && next_run(step, pages, &run)) {
+        ret = ram_block_attributes_notify_try_discard(step->rb->attributes,
+                                                      step->offset + run.offset,
+                                                      run.size);
+    }
+    return ret;
+}
+
 /* Listeners get all of the pages, or none. */
 static int notify_populate(const RamConversionStep *step,
                            const unsigned long *pages)
@@ -111,12 +126,29 @@ static int notify_populate(const RamConversionStep *step,
     return 0;
 }
 
+/* Each listener gets what it can. */
+static int notify_restore(const RamConversionStep *step,
+                          const unsigned long *pages)
+{
+    Run run = {};
+    int first = 0;
+
+    while (has_listeners(step) && next_run(step, pages, &run)) {
+        int ret = ram_block_attributes_notify_restore(step->rb->attributes,
+                                                      step->offset + run.offset,
+                                                      run.size);
+
+        first = first ?: ret;
+    }
+    return first;
+}
+
 /* What was not done must be undone, and listeners may fail to get it again. */
 static void give_access(const RamConversionStep *step,
                         const unsigned long *pages)
 {
     g_autofree unsigned long *shared = pages_still(step, pages, false);
-    int ret = notify_populate(step, shared);
+    int ret = notify_restore(step, shared);
 
     if (ret) {
         qatomic_inc(&step->rb->attributes->failures);
@@ -186,22 +218,57 @@ static void put_back(const RamConversionStep *step, const unsigned long *pages,
 
 uint64_t ram_conversion_step_size(RAMBlock *rb)
 {
-    return ram_converts_in_place(rb) ? MAX(RAM_CONVERSION_STEP, rb->page_size)
-                                     : RAM_CONVERSION_STEP;
+    RamBlockAttributes *attr = rb->attributes;
+    uint64_t most = RAM_CONVERSION_STEP;
+
+    if (!QLIST_EMPTY(&attr->rdl_list) && attr->dma_extent_max) {
+        most = MIN(RAM_CONVERSION_STEP_MAPPED,
+                   RAM_CONVERSION_RUNS * attr->dma_extent_max);
+    }
+    return ram_converts_in_place(rb) ? MAX(most, rb->page_size) : most;
+}
+
+/* Ends a step where a huge page begins, if it can be. */
+static uint64_t whole_pages(const RamConversionStep *step, uint64_t size)
+{
+    uint64_t end = step->offset + size;
+    uint64_t whole = QEMU_ALIGN_DOWN(end, step->rb->page_size);
+
+    return ram_converts_in_place(step->rb) && whole > step->offset
+        ? whole - step->offset : size;
+}
+
+/* Devices take a call for each run, so a step has no more than some. */
+static void limit_runs(RamConversionStep *step)
+{
+    Run run = {};
+
+    for (int runs = 0; next_run(step, step->pages, &run); runs++) {
+        if (runs == RAM_CONVERSION_RUNS) {
+            step->size = whole_pages(step, run.offset);
+            return;
+        }
+    }
 }
 
 int ram_conversion_step_do(RamConversionStep *step, bool to_private)
 {
-    const Run all = { .size = step->size };
+    Run all = {};
     uint64_t done;
-    int ret;
+    int ret = 0;
 
     find_pages(step, !to_private, step->pages);
-    if (to_private) {
-        notify_discard(step, step->pages, step->size);
+    if (has_listeners(step)) {
+        limit_runs(step);
     }
-    /* Also what is so already: KVM may have failed to put it back. */
-    ret = set_state(step, &all, to_private, &done);
+    all.size = step->size;
+    if (to_private) {
+        ret = notify_try_discard(step, step->pages);
+    }
+    if (!ret) {
+        /* Also what is so already: KVM may have failed to put it back. */
+        ret = set_state(step, &all, to_private, &done);
+    }
     if (!ret && !to_private) {
         ret = notify_populate(step, step->pages);
     }

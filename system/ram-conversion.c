@@ -196,8 +196,8 @@ static int convert_step(RamConversion *request)
     if (ret) {
         g_free(entry);
     } else {
+        request->next = section.offset_within_address_space + entry->step.size;
         ram_conversion_log_add(&request->log, entry);
-        request->next = section.offset_within_address_space + step.size;
     }
     memory_region_unref(section.mr);
     return ret;

@@ -75,7 +75,8 @@ int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags)
     }
     to_private = flags & KVM_MEMORY_EXIT_FLAG_PRIVATE;
     ret = kvm_convert_memory(start, size, to_private);
-    if (ret == -EAGAIN) {
+    /* The second, if a device has as many mappings as it may. */
+    if (ret == -EAGAIN || ret == -ENOSPC) {
         return wait_for_memory(start, size, to_private);
     }
     waits = 0;

@@ -99,9 +99,26 @@ int kvm_free_guest_memfds(void)
     return 0;
 }
 
+/*
+ * A guest's IOMMU may show devices what is unplugged.  They lose it, and their
+ * listeners have no section, as if they were unregistered.
+ */
+static void drop_listeners(RamBlockAttributes *attr)
+{
+    RamDiscardListener *rdl;
+
+    while ((rdl = QLIST_FIRST(&attr->rdl_list))) {
+        rdl->notify_discard(rdl, rdl->section);
+        QLIST_REMOVE(rdl, next);
+        memory_region_section_free_copy(rdl->section);
+        rdl->section = NULL;
+    }
+}
+
 int kvm_forget_memory(RAMBlock *rb)
 {
     ram_block_attributes_lock();
+    drop_listeners(rb->attributes);
     /* What requests have done of it, they no longer undo. */
     ram_block_attributes_renew(rb->attributes);
     ram_block_attributes_unlock();

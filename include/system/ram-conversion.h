@@ -19,6 +19,16 @@
 /* Of one step, in bytes */
 #define RAM_CONVERSION_STEP (4 * MiB)
 
+/*
+ * Of one step if devices have the memory mapped: a mapping is what they get in
+ * one step.  VFIO has 65,535 of them by default, half of which QEMU keeps for
+ * other memory, so this is for 1 TiB.
+ */
+#define RAM_CONVERSION_STEP_MAPPED (32 * MiB)
+
+/* Of such a step: runs of pages, or mappings, as many as the other one has. */
+#define RAM_CONVERSION_RUNS 512
+
 /* How often it is tried again if something on the host uses memory. */
 #define RAM_CONVERSION_TRIES 9
 
@@ -60,13 +70,16 @@ typedef struct RamConversionStep {
  *
  * In place, a huge page is one for the kernel, too.
  *
+ * Context: ram_block_attributes_lock(); after that it can be another size.
+ *
  * Return: in bytes
  */
 uint64_t ram_conversion_step_size(RAMBlock *rb);
 
 /**
  * ram_conversion_step_do: make pages private or shared
- * @step: what to convert; @pages has room for those that change, and is filled
+ * @step: what to convert; @pages has room for those that change, and is filled;
+ *     @size may become less, if devices have too many parts of it
  * @to_private: what the pages are to be
  *
  * What devices may reach must be shared: they lose it before it becomes

@@ -15,8 +15,11 @@
 
 ModelBlock model_blocks[MODEL_BLOCKS];
 bool model_hides;
+int model_keeps;
+int model_most_calls;
 
 static QemuMutex lock;
+static int calls;               /* of devices since it was taken */
 
 static void __attribute__((__constructor__)) lock_init(void)
 {
@@ -95,6 +98,7 @@ static void lose_block(ModelBlock *block)
 void ram_block_attributes_lock(void)
 {
     qemu_mutex_lock(&lock);
+    calls = 0;
     if (loss.block && !loss.after--) {
         lose_block(loss.block);
         loss.block = NULL;
@@ -118,11 +122,11 @@ void ram_block_attributes_set(RamBlockAttributes *attr, uint64_t offset,
 
 static void give(ModelBlock *block, uint64_t offset, uint64_t size, bool give)
 {
+    model_most_calls = MAX(model_most_calls, ++calls);
     for (uint64_t at = offset; at < offset + size; at += page_size()) {
         /* A device is given what is shared, and never loses it then. */
         g_assert_true(block->kvm[at / page_size()]);
         g_assert_true(test_bit(at / page_size(), block->attr.bitmap));
-        g_assert_false(give && block->device[at / page_size()]);
         block->device[at / page_size()] = give;
     }
 }
@@ -133,8 +137,34 @@ void ram_block_attributes_notify_discard(RamBlockAttributes *attr,
     give(block_of(attr->ram_block), offset, size, false);
 }
 
+int ram_block_attributes_notify_try_discard(RamBlockAttributes *attr,
+                                            uint64_t offset, uint64_t size)
+{
+    if (model_keeps && !--model_keeps) {
+        return -ENOSPC;
+    }
+    give(block_of(attr->ram_block), offset, size, false);
+    return 0;
+}
+
 int ram_block_attributes_notify_populate(RamBlockAttributes *attr,
                                          uint64_t offset, uint64_t size)
+{
+    ModelBlock *block = block_of(attr->ram_block);
+    int ret = refuse();
+
+    for (uint64_t at = offset; at < offset + size; at += page_size()) {
+        g_assert_false(block->device[at / page_size()]);
+    }
+    if (!ret) {
+        give(block, offset, size, true);
+    }
+    return ret;
+}
+
+/* The device may have some of it. */
+int ram_block_attributes_notify_restore(RamBlockAttributes *attr,
+                                        uint64_t offset, uint64_t size)
 {
     int ret = refuse();
 
@@ -227,6 +257,7 @@ void model_set_up(bool in_place)
         QLIST_INIT(&block->attr.rdl_list);
         if (i != 1) {
             block->attr.rdl_list.lh_first = &listener;
+            block->attr.dma_extent_max = RAM_CONVERSION_STEP_MAPPED;
         }
         QLIST_INSERT_HEAD_RCU(&ram_list.blocks, &block->rb, next);
     }
@@ -321,6 +352,12 @@ void model_find(ModelBlock *block)
     bitmap_zero(block->attr.bitmap, MODEL_PAGES);
     memset(block->kvm, 0, sizeof(block->kvm));
     memset(block->hidden, stub_in_place, sizeof(block->hidden));
+    memset(block->device, 0, sizeof(block->device));
+}
+
+void model_lose_device(ModelBlock *block)
+{
+    QLIST_INIT(&block->attr.rdl_list);
     memset(block->device, 0, sizeof(block->device));
 }
 

@@ -16,7 +16,7 @@
 
 enum {
     MODEL_BLOCKS = 3,
-    MODEL_PAGES = 3000,             /* of a RAMBlock: some steps */
+    MODEL_PAGES = 10000,            /* of a RAMBlock: some steps */
     MODEL_HUGE = 512,
     MODEL_ALL = 4 * MODEL_PAGES,    /* what the guest sees, with a hole */
 };
@@ -48,6 +48,15 @@ int model_refused(void);
 
 /* Whether QEMU cannot be shown what becomes shared. */
 extern bool model_hides;
+
+/* The how manyth piece of memory devices refuse to give up; 0 if none */
+extern int model_keeps;
+
+/* How often devices were told of memory while the lock was held, at most */
+extern int model_most_calls;
+
+/* No device has memory of a block any more. */
+void model_lose_device(ModelBlock *block);
 
 /* After so many steps the guest no longer sees a block. */
 void model_lose_after(int after, ModelBlock *block, bool is_unplugged);

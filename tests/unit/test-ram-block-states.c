@@ -189,8 +189,17 @@ static void test_refused(void)
             g_assert_cmpint(listeners[i].parts, ==, 1);
         }
     }
+    /* What they get again, the others get. */
+    listeners[1].refuses = true;
+    g_assert_cmpint(ram_block_attributes_notify_restore(&attr, 0, 1), ==,
+                    -ENOMEM);
+    for (int i = 0; i < LISTENERS; i++) {
+        g_assert_cmpint(listeners[i].parts, ==, i == 1 ? 1 : 2);
+        listeners[i].parts = 1;
+    }
     attr.loading = true;
     g_assert_cmpint(ram_block_attributes_notify_populate(&attr, 0, 1), ==, 0);
+    g_assert_cmpint(ram_block_attributes_notify_restore(&attr, 0, 1), ==, 0);
     ram_block_attributes_notify_discard(&attr, 0, 1);
     attr.loading = false;
     ram_block_attributes_notify_discard(&attr, 0, 1);

@@ -12,7 +12,7 @@
 #include "fuzz-ram-conversion.h"
 #include "ram-conversion-model.h"
 
-enum { ROUNDS = 3000, THREADS = 4, INPUTS = 500, INPUT_SIZE = 200 };
+enum { ROUNDS = 2000, THREADS = 4, INPUTS = 500, INPUT_SIZE = 200 };
 
 static uint64_t page_size(void)
 {
@@ -104,6 +104,29 @@ static void test_busy(const void *opaque)
     model_tear_down();
 }
 
+/* Devices that cannot give up a part keep all that they have. */
+static void test_kept(const void *opaque)
+{
+    static ModelStates before;
+
+    model_set_up(opaque);
+    model_refuse_after(0, 0, 0);
+    g_assert_cmpint(convert(0, 2 * MODEL_PAGES, false), ==, 0);
+    for (int at = 0; at < MODEL_PAGES; at += 2) {
+        g_assert_cmpint(convert(at, 1, true), ==, 0);
+    }
+    model_copy(before);
+    for (int piece = 1; piece <= MODEL_PAGES / 2; piece++) {
+        model_keeps = piece;
+        g_assert_cmpint(convert(0, 2 * MODEL_PAGES, true), ==, -ENOSPC);
+        g_assert_cmpint(model_keeps, ==, 0);
+        model_check_unchanged(before);
+        model_check_equal(true);
+    }
+    g_assert_cmpint(convert(0, 2 * MODEL_PAGES, true), ==, 0);
+    model_tear_down();
+}
+
 /* What cannot be shown to QEMU again stays private, and devices lose it. */
 static void test_hidden(const void *opaque)
 {
@@ -176,7 +199,7 @@ static void test_pauses(const void *opaque)
     }
     g_assert_cmpint(ret, ==, 0);
     /* after each step but the last */
-    g_assert_cmpint((pauses + 1) * RAM_CONVERSION_STEP, >=,
+    g_assert_cmpint((pauses + 1) * RAM_CONVERSION_STEP_MAPPED, >=,
                     2 * MODEL_PAGES * page_size());
     model_check_converted(before, 0, 2 * MODEL_PAGES, true);
 
@@ -188,6 +211,62 @@ static void test_pauses(const void *opaque)
     current_cpu = NULL;
     /* Nobody waits for it. */
     g_assert_cmpint(convert(0, MODEL_PAGES, true), ==, 0);
+    model_tear_down();
+}
+
+/* What was done in large steps for a device is undone without it. */
+static void test_device_unplugged(const void *opaque)
+{
+    static ModelStates before;
+    RamConversion *request;
+    CPUState cpu = { .exit_request = true };
+    int ret;
+
+    model_set_up(opaque);
+    model_refuse_after(0, 0, 0);
+    g_assert_cmpint(convert(1, 1, false), ==, 0);
+    model_copy(before);
+    current_cpu = &cpu;
+    request = ram_conversion_begin(0, MODEL_PAGES * page_size(), false);
+    g_assert_cmpint(ram_conversion_run(request, true), ==, -EINPROGRESS);
+    model_lose_device(&model_blocks[0]);
+    model_refuse_after(0, 1, -ENOMEM);
+    do {
+        ret = ram_conversion_run(request, true);
+    } while (ret == -EINPROGRESS);
+    current_cpu = NULL;
+    g_assert_cmpint(ret, ==, -ENOMEM);
+    model_check_unchanged(before);
+    model_check_equal(true);
+    model_tear_down();
+}
+
+/* Devices take no more than some calls in a step. */
+static void test_many_runs(const void *opaque)
+{
+    static ModelStates before;
+
+    model_set_up(opaque);
+    model_refuse_after(0, 0, 0);
+    for (int at = 0; at < MODEL_PAGES; at += 2) {
+        g_assert_cmpint(convert(at, 1, false), ==, 0);
+    }
+    model_copy(before);
+    /* in the second step */
+    model_refuse_after(RAM_CONVERSION_RUNS + 50, 1, -ENOMEM);
+    g_assert_cmpint(convert(0, MODEL_PAGES, false), ==, -ENOMEM);
+    model_check_unchanged(before);
+    model_check_equal(true);
+    model_refuse_after(0, 0, 0);
+    model_keeps = RAM_CONVERSION_RUNS + 50;
+    g_assert_cmpint(convert(0, MODEL_PAGES, true), ==, -ENOSPC);
+    g_assert_cmpint(model_keeps, ==, 0);
+    model_check_unchanged(before);
+    model_check_equal(true);
+    model_most_calls = 0;
+    g_assert_cmpint(convert(0, MODEL_PAGES, false), ==, 0);
+    model_check_converted(before, 0, MODEL_PAGES, true);
+    g_assert_cmpint(model_most_calls, ==, RAM_CONVERSION_RUNS);
     model_tear_down();
 }
 
@@ -267,10 +346,13 @@ int main(int argc, char **argv)
         { "refused-once", test_refused_once },
         { "refused-always", test_refused_always },
         { "busy", test_busy },
+        { "kept", test_kept },
         { "hidden", test_hidden },
         { "moved", test_moved },
         { "unplugged", test_unplugged },
         { "pauses", test_pauses },
+        { "device-unplugged", test_device_unplugged },
+        { "many-runs", test_many_runs },
         { "overlapping", test_overlapping },
         { "bad-ranges", test_bad_ranges },
     };
