@@ -6,6 +6,11 @@
 
 #include "runtime.h"
 
+/* Or another one, if a device cannot have the rest of what it had mapped. */
+#ifndef ERROR
+#define ERROR       (-EAGAIN)
+#endif
+
 #define AREA        (16 * MIB)
 #define AREA_END    (24 * MIB)
 
@@ -27,7 +32,7 @@ static void try_pinned(uint64_t page)
     must_convert(AREA, AREA_END - AREA, false);
     write_pages(AREA, AREA_END, SEED);
     ask_host("pin %x", page);
-    must_return(-EAGAIN, page, PAGE, true);
+    must_return(ERROR, page, PAGE, true);
     must_return(-EAGAIN, AREA, AREA_END - AREA, true);
     look(AREA, AREA_END, "seen");
     compare_states(AREA, AREA_END);
@@ -61,6 +66,8 @@ int guest_main(void)
     for (int i = 0; i < sizeof(pinned) / sizeof(pinned[0]); i++) {
         try_pinned(pinned[i]);
     }
-    try_beside(pinned[1]);
+    if (ERROR == -EAGAIN) {
+        try_beside(pinned[1]);
+    }
     return 0;
 }

@@ -25,6 +25,14 @@ SELFTESTS = (
     'x86/private_mem_conversions_test -n 4 -m 2',
     'x86/private_mem_kvm_exits_test',
 )
+# with the address of a device
+VFIO_SELFTESTS = (
+    'vfio/vfio_dma_mapping_test',
+    'vfio/vfio_dma_mapping_mmio_test',
+    'vfio/vfio_iommufd_setup_test',
+    'vfio/vfio_pci_device_test',
+    'vfio/vfio_pci_driver_test',
+)
 LONG_SELFTESTS = (
     'set_memory_region_test 10',
     'x86/private_mem_conversions_test -n 8 -m 4',
@@ -52,11 +60,16 @@ def run_one(directory, selftest):
     report(not done.returncode or bool(skipped), selftest, skipped)
 
 
-def run_selftests(in_place, selftests=SELFTESTS):
-    """Run selftests where memory is, or is not, converted in place."""
-    with check(f'conversion in place is {"on" if in_place else "off"}'):
-        expect(PARAMETER.read_text('utf-8').strip(), 'Y' if in_place else 'N')
+def run_all(selftests):
+    """Run selftests, by their command lines."""
     with tempfile.TemporaryDirectory() as directory:
         subprocess.run(['tar', '-C', directory, '-xf', PACKED], check=True)
         for selftest in selftests:
             run_one(Path(directory), selftest)
+
+
+def run_selftests(in_place, selftests=SELFTESTS):
+    """Run selftests where memory is, or is not, converted in place."""
+    with check(f'conversion in place is {"on" if in_place else "off"}'):
+        expect(PARAMETER.read_text('utf-8').strip(), 'Y' if in_place else 'N')
+    run_all(selftests)

@@ -8,8 +8,13 @@ import resource
 from pathlib import Path
 
 from .pin import LIBC, called
+from .tap import expect
 
-VENDOR, DEVICE = '0x1234', '0x11e8'
+# vendor and device
+EDU, IGB = ('0x1234', '0x11e8'), ('0x8086', '0x10c9')
+NVME = ('0x1b36', '0x0010')
+
+PCI = Path('/sys/bus/pci')
 
 # prctl() and its argument, of <linux/prctl.h> and <linux/capability.h>
 CAPBSET_DROP, IPC_LOCK = 24, 14
@@ -21,14 +26,37 @@ INTERFACES = (
 )
 
 
-def bind():
-    """Give the edu device to VFIO; return its address."""
-    Path('/sys/bus/pci/drivers/vfio-pci/new_id').write_text(
-        f'{VENDOR} {DEVICE}', 'utf-8')
-    for path in Path('/sys/bus/pci/devices').iterdir():
-        if (path / 'device').read_text('utf-8').strip() == DEVICE:
-            return path.name
-    raise AssertionError('the lab has no edu device')
+def give(name, driver):
+    """Give a device to a driver, whoever has it."""
+    device = PCI / 'devices' / name
+    (device / 'driver_override').write_text(driver, 'utf-8')
+    if (device / 'driver').exists():
+        (device / 'driver/unbind').write_text(name, 'utf-8')
+    (PCI / 'drivers_probe').write_text(name, 'utf-8')
+    expect((device / 'driver').resolve().name, driver)
+
+
+def find_all(wanted):
+    """Return the addresses of devices of a kind."""
+    names = [path.name for path in sorted((PCI / 'devices').iterdir())
+             if wanted == tuple((path / each).read_text('utf-8').strip()
+                                for each in ('vendor', 'device'))]
+    if not names:
+        raise AssertionError(f'the lab has no device {wanted}')
+    return names
+
+
+def bind_all(wanted):
+    """Give devices of a kind to VFIO; return their addresses."""
+    names = find_all(wanted)
+    for name in names:
+        give(name, 'vfio-pci')
+    return names
+
+
+def bind(wanted=EDU):
+    """Give a device to VFIO; return its address."""
+    return bind_all(wanted)[0]
 
 
 def pinned(pid):
