@@ -109,8 +109,8 @@ static const char *hint_for(int err)
     }
 }
 
-void vfio_guest_memfd_tell_error(VFIOContainer *bcontainer, MemoryRegion *mr,
-                                 const char *what, int err)
+static void tell_error(VFIOContainer *bcontainer, MemoryRegion *mr,
+                       const char *what, int err)
 {
     const char *name = memory_region_name(mr);
 
@@ -132,6 +132,33 @@ void vfio_guest_memfd_count(MemoryRegion *mr, const VFIOExtents *extents,
 
     qatomic_set(&attr->dma_extents, attr->dma_extents - before +
                                     vfio_extents_count(extents));
+}
+
+int vfio_guest_memfd_add(VFIOContainer *bcontainer, MemoryRegion *mr,
+                         VFIOExtents *extents, uint64_t start, uint64_t size)
+{
+    size_t before = vfio_extents_count(extents);
+    int ret = vfio_extents_add(extents, start, size);
+
+    vfio_guest_memfd_count(mr, extents, before);
+    if (ret) {
+        tell_error(bcontainer, mr, "mapped", ret);
+    }
+    return ret;
+}
+
+int vfio_guest_memfd_remove(VFIOContainer *bcontainer, MemoryRegion *mr,
+                            VFIOExtents *extents, uint64_t start,
+                            uint64_t size)
+{
+    size_t before = vfio_extents_count(extents);
+    int ret = vfio_extents_remove(extents, start, size);
+
+    vfio_guest_memfd_count(mr, extents, before);
+    if (ret) {
+        tell_error(bcontainer, mr, "unmapped", ret);
+    }
+    return ret;
 }
 
 static bool listens(const VFIOContainer *bcontainer)

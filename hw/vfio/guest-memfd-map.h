@@ -60,14 +60,31 @@ void vfio_guest_memfd_tell_lost(MemoryRegion *mr, hwaddr iova, uint64_t size);
 void vfio_guest_memfd_tell_parted(MemoryRegion *mr, hwaddr iova, uint64_t size);
 
 /**
- * vfio_guest_memfd_tell_error: say that memory cannot be mapped, or unmapped
- * @bcontainer: of a device, which is refused with this if it is just added
+ * vfio_guest_memfd_add: let devices have memory, or say why they cannot
+ * @bcontainer: of the devices; one that is just added is refused with that
  * @mr: the memory
- * @what: "mapped" or "unmapped"
- * @err: the negative errno
+ * @extents: of it
+ * @start: address for devices
+ * @size: in bytes
+ *
+ * Return: as vfio_extents_add()
  */
-void vfio_guest_memfd_tell_error(VFIOContainer *bcontainer, MemoryRegion *mr,
-                                 const char *what, int err);
+int vfio_guest_memfd_add(VFIOContainer *bcontainer, MemoryRegion *mr,
+                         VFIOExtents *extents, uint64_t start, uint64_t size);
+
+/**
+ * vfio_guest_memfd_remove: take memory from devices, or say why it stays
+ * @bcontainer: as vfio_guest_memfd_add() has it
+ * @mr: likewise
+ * @extents: likewise
+ * @start: likewise
+ * @size: likewise
+ *
+ * Return: as vfio_extents_remove()
+ */
+int vfio_guest_memfd_remove(VFIOContainer *bcontainer, MemoryRegion *mr,
+                            VFIOExtents *extents, uint64_t start,
+                            uint64_t size);
 
 /**
  * vfio_guest_memfd_count: keep books for query-guest-memfd

@@ -94,28 +94,14 @@ static const VFIOExtentsOps extent_ops = {
 
 static int add_part(Shown *shown, const Part *part)
 {
-    size_t before = vfio_extents_count(shown->extents);
-    int ret = vfio_extents_add(shown->extents, part->start, part->size);
-
-    vfio_guest_memfd_count(shown->mr, shown->extents, before);
-    if (ret) {
-        vfio_guest_memfd_tell_error(shown->windows->bcontainer, shown->mr,
-                                    "mapped", ret);
-    }
-    return ret;
+    return vfio_guest_memfd_add(shown->windows->bcontainer, shown->mr,
+                                shown->extents, part->start, part->size);
 }
 
 static int remove_part(Shown *shown, const Part *part)
 {
-    size_t before = vfio_extents_count(shown->extents);
-    int ret = vfio_extents_remove(shown->extents, part->start, part->size);
-
-    vfio_guest_memfd_count(shown->mr, shown->extents, before);
-    if (ret) {
-        vfio_guest_memfd_tell_error(shown->windows->bcontainer, shown->mr,
-                                    "unmapped", ret);
-    }
-    return ret;
+    return vfio_guest_memfd_remove(shown->windows->bcontainer, shown->mr,
+                                   shown->extents, part->start, part->size);
 }
 
 /* What a window shows of a section. */

@@ -58,16 +58,10 @@ static int notify_populate(RamDiscardListener *rdl,
 {
     VFIORamDiscardListener *vrdl = container_of(rdl, VFIORamDiscardListener,
                                                 listener);
-    size_t before = vfio_extents_count(vrdl->extents);
-    int ret = vfio_extents_add(vrdl->extents,
-                               section->offset_within_address_space,
-                               int128_get64(section->size));
 
-    vfio_guest_memfd_count(vrdl->mr, vrdl->extents, before);
-    if (ret) {
-        vfio_guest_memfd_tell_error(vrdl->bcontainer, vrdl->mr, "mapped", ret);
-    }
-    return ret;
+    return vfio_guest_memfd_add(vrdl->bcontainer, vrdl->mr, vrdl->extents,
+                                section->offset_within_address_space,
+                                int128_get64(section->size));
 }
 
 static int notify_try_discard(RamDiscardListener *rdl,
@@ -75,17 +69,10 @@ static int notify_try_discard(RamDiscardListener *rdl,
 {
     VFIORamDiscardListener *vrdl = container_of(rdl, VFIORamDiscardListener,
                                                 listener);
-    size_t before = vfio_extents_count(vrdl->extents);
-    int ret = vfio_extents_remove(vrdl->extents,
-                                  section->offset_within_address_space,
-                                  int128_get64(section->size));
 
-    vfio_guest_memfd_count(vrdl->mr, vrdl->extents, before);
-    if (ret) {
-        vfio_guest_memfd_tell_error(vrdl->bcontainer, vrdl->mr, "unmapped",
-                                    ret);
-    }
-    return ret;
+    return vfio_guest_memfd_remove(vrdl->bcontainer, vrdl->mr, vrdl->extents,
+                                   section->offset_within_address_space,
+                                   int128_get64(section->size));
 }
 
 static void notify_discard(RamDiscardListener *rdl,
