@@ -89,9 +89,9 @@ class Memtest(VM):
                 return int(found[2])
 
 
-def run_all():
-    """Test memory of small and of huge pages."""
-    for page in '4 KiB', '2 MiB':
+def run_all(*pages):
+    """Test memory of pages of some sizes."""
+    for page in pages:
         fill_pool('2 MiB', SIZE)
         with check(f'memtest86+, {mode()}, pages of {page}'), \
                 Memtest(page) as guest:

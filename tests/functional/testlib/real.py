@@ -165,10 +165,9 @@ def run_debian(page, disk='virtio-blk', cpus=2, more=False):
             end(guest)
 
 
-def run_all():
-    """Run Debian, with --full in more than one way."""
+def run_all(page):
+    """Run Debian on pages of a size, with --full in one more way."""
     fill_pool('2 MiB', SIZE + PLUGGED)
-    run_debian('2 MiB')
+    run_debian(page)
     if FULL:
-        run_debian('4 KiB', 'nvme', 4, more=True)
-        run_debian('2 MiB', cpus=4, more=True)
+        run_debian(page, 'nvme', 4, more=True)
