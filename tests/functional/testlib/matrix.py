@@ -5,6 +5,7 @@ SPDX-License-Identifier: GPL-2.0-or-later
 
 import functools
 import os
+import time
 from errno import EIO
 from itertools import accumulate, product
 from pathlib import Path
@@ -28,9 +29,22 @@ PAGE_SIZES = {'4 KiB': {}, '2 MiB': {'hugetlb': 'on', 'hugetlbsize': '2M'},
 PAGES_KIB = {'4 KiB': 4, '2 MiB': 2048, '1 GiB': 1 << 20}
 
 
+def pool_of(page):
+    """Return the kernel's directory for huge pages of a size."""
+    return Path(f'/sys/kernel/mm/hugepages/hugepages-{PAGES_KIB[page]}kB')
+
+
+def await_pool(page):
+    """Wait until no huge page is in use."""
+    # The kernel goes on after a file is closed, or a process gone.
+    while len({(pool_of(page) / f'{each}_hugepages').read_text('utf-8')
+               for each in ('nr', 'free')}) > 1:
+        time.sleep(0.01)
+
+
 def fill_pool(page, size):
     """Make so many MiB of huge pages."""
-    pool = Path(f'/sys/kernel/mm/hugepages/hugepages-{PAGES_KIB[page]}kB')
+    pool = pool_of(page)
     count = size * 1024 // PAGES_KIB[page]
     (pool / 'nr_hugepages').write_text(str(count), 'utf-8')
     expect(int((pool / 'nr_hugepages').read_text('utf-8')), count)
