@@ -111,21 +111,34 @@ void ram_block_attributes_set(RamBlockAttributes *attr, uint64_t offset,
                 attr->nr_shared - before + (shared ? count : 0));
 }
 
+/*
+ * Returns the first listener behind @rdl, or of all if that is NULL, which has
+ * some of a range, and what it has of it.
+ */
+static RamDiscardListener *next_listener(RamBlockAttributes *attr,
+                                         RamDiscardListener *rdl,
+                                         uint64_t offset, uint64_t size,
+                                         MemoryRegionSection *part)
+{
+    rdl = rdl ? QLIST_NEXT(rdl, next) : QLIST_FIRST(&attr->rdl_list);
+    for (; rdl; rdl = QLIST_NEXT(rdl, next)) {
+        *part = *rdl->section;
+        if (memory_region_section_intersect_range(part, offset, size)) {
+            return rdl;
+        }
+    }
+    return NULL;
+}
+
 /* Tells listeners up to @end, or all, to give up what they have of a part. */
 static void discard_until(RamBlockAttributes *attr, uint64_t offset,
                           uint64_t size, const RamDiscardListener *end)
 {
-    RamDiscardListener *rdl;
+    RamDiscardListener *rdl = NULL;
+    MemoryRegionSection part;
 
-    QLIST_FOREACH(rdl, &attr->rdl_list, next) {
-        MemoryRegionSection part = *rdl->section;
-
-        if (rdl == end) {
-            return;
-        }
-        if (memory_region_section_intersect_range(&part, offset, size)) {
-            rdl->notify_discard(rdl, &part);
-        }
+    while ((rdl = next_listener(attr, rdl, offset, size, &part)) != end) {
+        rdl->notify_discard(rdl, &part);
     }
 }
 
@@ -149,21 +162,15 @@ static int try_discard_one(RamDiscardListener *rdl, MemoryRegionSection *part)
 int ram_block_attributes_notify_try_discard(RamBlockAttributes *attr,
                                             uint64_t offset, uint64_t size)
 {
-    RamDiscardListener *rdl;
+    RamDiscardListener *rdl = NULL;
+    MemoryRegionSection part;
     int ret = 0;
 
     if (attr->loading) {
         return 0;
     }
-    QLIST_FOREACH(rdl, &attr->rdl_list, next) {
-        MemoryRegionSection part = *rdl->section;
-
-        if (memory_region_section_intersect_range(&part, offset, size)) {
-            ret = try_discard_one(rdl, &part);
-        }
-        if (ret) {
-            break;
-        }
+    while (!ret && (rdl = next_listener(attr, rdl, offset, size, &part))) {
+        ret = try_discard_one(rdl, &part);
     }
     return ret;
 }
@@ -171,19 +178,16 @@ int ram_block_attributes_notify_try_discard(RamBlockAttributes *attr,
 int ram_block_attributes_notify_restore(RamBlockAttributes *attr,
                                         uint64_t offset, uint64_t size)
 {
-    RamDiscardListener *rdl;
+    RamDiscardListener *rdl = NULL;
+    MemoryRegionSection part;
     int first = 0;
 
     if (attr->loading) {
         return 0;
     }
-    QLIST_FOREACH(rdl, &attr->rdl_list, next) {
-        MemoryRegionSection part = *rdl->section;
-        int ret = 0;
+    while ((rdl = next_listener(attr, rdl, offset, size, &part))) {
+        int ret = rdl->notify_populate(rdl, &part);
 
-        if (memory_region_section_intersect_range(&part, offset, size)) {
-            ret = rdl->notify_populate(rdl, &part);
-        }
         first = first ?: ret;
     }
     return first;
@@ -192,18 +196,15 @@ int ram_block_attributes_notify_restore(RamBlockAttributes *attr,
 int ram_block_attributes_notify_populate(RamBlockAttributes *attr,
                                          uint64_t offset, uint64_t size)
 {
-    RamDiscardListener *rdl;
+    RamDiscardListener *rdl = NULL;
+    MemoryRegionSection part;
 
     if (attr->loading) {
         return 0;
     }
-    QLIST_FOREACH(rdl, &attr->rdl_list, next) {
-        MemoryRegionSection part = *rdl->section;
-        int ret = 0;
+    while ((rdl = next_listener(attr, rdl, offset, size, &part))) {
+        int ret = rdl->notify_populate(rdl, &part);
 
-        if (memory_region_section_intersect_range(&part, offset, size)) {
-            ret = rdl->notify_populate(rdl, &part);
-        }
         if (ret) {
             discard_until(attr, offset, size, rdl);
             return ret;
