@@ -18,7 +18,7 @@
 #include "system/runstate.h"
 
 /* of a tenth of a second each */
-enum { MAX_WAITS = 100 };
+enum { MAX_WAITS = 100, WAIT_US = 100000 };
 
 /*
  * Linux 7.3 doesn't see that memory is private where the guest accessed a
@@ -35,22 +35,32 @@ static void map_as_it_is(hwaddr start, hwaddr size)
 /* How often the vCPU of this thread has waited since it last got memory. */
 static __thread unsigned int waits;
 
+static void report_wait(hwaddr start, hwaddr size, bool to_private, int err)
+{
+    bool is_full = err == -ENOSPC;
+
+    error_report("a processor waits for guest memory at 0x%" HWADDR_PRIx
+                 ", size 0x%" HWADDR_PRIx ", to become %s: %s", start, size,
+                 ram_state_name(to_private),
+                 is_full ? "a device has as many mappings as it may"
+                         : "something on the host goes on using it");
+    error_printf("The machine is paused.  %s, then use cont.\n",
+                 is_full ? "Ask the guest for the device by device_del"
+                         : "End what holds the memory");
+}
+
 /*
- * The guest makes the access again, until nothing holds the memory.  If that
- * takes too long, somebody is to see why.
+ * The guest makes the access again, until nothing holds the memory, or other
+ * processors have given some back.  If that takes too long, somebody is to see
+ * why.
  */
-static int wait_for_memory(hwaddr start, hwaddr size, bool to_private)
+static int wait_for_memory(hwaddr start, hwaddr size, bool to_private, int err)
 {
     if (++waits < MAX_WAITS) {
         return 0;
     }
     waits = 0;
-    error_report("a processor waits for guest memory at 0x%" HWADDR_PRIx
-                 ", size 0x%" HWADDR_PRIx ", to become %s: something on the "
-                 "host goes on using it", start, size,
-                 ram_state_name(to_private));
-    error_printf("The machine is paused.  End what holds the memory, then use "
-                 "cont.\n");
+    report_wait(start, size, to_private, err);
     qapi_event_send_guest_memory_busy(start, size, to_private);
     bql_lock();
     vm_stop(RUN_STATE_PAUSED);
@@ -75,9 +85,12 @@ int kvm_handle_memory_fault(hwaddr start, hwaddr size, uint64_t flags)
     }
     to_private = flags & KVM_MEMORY_EXIT_FLAG_PRIVATE;
     ret = kvm_convert_memory(start, size, to_private);
-    /* The second, if a device has as many mappings as it may. */
+    if (ret == -ENOSPC) {
+        /* What is in use has been waited for. */
+        g_usleep(WAIT_US);
+    }
     if (ret == -EAGAIN || ret == -ENOSPC) {
-        return wait_for_memory(start, size, to_private);
+        return wait_for_memory(start, size, to_private, ret);
     }
     waits = 0;
     if (ret) {

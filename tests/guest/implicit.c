@@ -2,7 +2,8 @@
  * A guest whose accesses say what they take a page for
  *
  * With CONVERTS=0, such accesses are not to convert anything; with LOST=1, it
- * accesses what is no memory as private.
+ * accesses what is no memory as private; with FULL=1, it shares what it can
+ * with a device.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -23,6 +24,9 @@
 #endif
 #ifndef LOST
 #define LOST        0
+#endif
+#ifndef FULL
+#define FULL        0
 #endif
 
 enum { SEED = 0x77, FAULT_PORT = 0xf8 };
@@ -92,8 +96,20 @@ static void try_pinned(void)
     look(AREA, true);
 }
 
+/* Ends when the host has seen QEMU lose patience. */
+static void share_alternate_pages(void)
+{
+    for (uint64_t gpa = AREA; gpa < 48 * MIB; gpa += 2 * PAGE) {
+        access_as(gpa, false);
+    }
+}
+
 int guest_main(void)
 {
+    if (FULL) {
+        share_alternate_pages();
+        fail("there is no limit");
+    }
     if (LOST) {
         access_as(HOLE, true);
         fail("it is still there");

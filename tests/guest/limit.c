@@ -4,10 +4,15 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#include "runtime.h"
-
 #define AREA        (16 * MIB)
 #define AREA_END    (48 * MIB)
+#define MARK        AREA
+#define RESULT      (AREA + PAGE)
+
+#include "probe.h"
+
+/* more than half of what the device may have mapped */
+#define NEIGHBOURS  200
 
 enum { NO_SPACE = 28 };
 
@@ -40,6 +45,27 @@ static void change_chipset(void)
     }
 }
 
+/* They are joined before a device may access memory. */
+static void share_neighbours(void)
+{
+    uint64_t end = AREA + NEIGHBOURS * PAGE, base;
+
+    for (uint64_t gpa = AREA; gpa < end; gpa += PAGE) {
+        must_convert(gpa, PAGE, false);
+    }
+    ask_host("apart");
+    base = pci_enable(pci_find(EDU), 0);
+    ask_host("joined");
+
+    probe_begin();
+    for (uint64_t gpa = AREA + 2 * PAGE; gpa < end; gpa += 40 * PAGE) {
+        probe(base, gpa, true);
+    }
+    must_convert(end - PAGE, PAGE, true);
+    probe(base, end - 2 * PAGE, true);
+    probe(base, end - PAGE, false);
+}
+
 int guest_main(void)
 {
     unsigned int vga = pci_find(VGA);
@@ -58,6 +84,8 @@ int guest_main(void)
     must_convert(AREA, PAGE, true);
     must_convert(next, PAGE, false);
     must_return(-NO_SPACE, next + 2 * PAGE, PAGE, false);
+    must_convert(AREA, AREA_END - AREA, true);
+    share_neighbours();
     /* all at once takes few */
     must_convert(AREA, AREA_END - AREA, true);
     must_convert(AREA, AREA_END - AREA, false);
