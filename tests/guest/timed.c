@@ -15,6 +15,11 @@
 #define AREA        (64 * MIB)
 #define AREA_SIZE   (64 * MIB)
 
+/* How often a page is converted of what was shared at once */
+#ifndef PARTED
+#define PARTED      0
+#endif
+
 /* bench/least-vmm.c answers it with the ticks of the last ioctl. */
 enum { LAST_IOCTL = 0x1c0 };
 
@@ -28,7 +33,7 @@ struct sample {
     uint64_t ioctl;
 };
 
-static struct sample samples[256];
+static struct sample samples[512];
 static unsigned int nr_samples;
 
 static uint64_t ticks(void)
@@ -88,6 +93,21 @@ static void measure_range(uint64_t range)
     }
 }
 
+/* A page of what was shared at once; samples say that their range is 0. */
+static void measure_parts(void)
+{
+    for (int i = 0; i < PARTED; i++) {
+        measure_range(4 * MIB);
+        must_convert(AREA, AREA_SIZE, false);
+        ask_host("mapped");
+        for (int private = 1; private >= 0; private--) {
+            measure(AREA + MIB, PAGE, private);
+            samples[nr_samples - 1].range = 0;
+        }
+        must_convert(AREA, AREA_SIZE, true);
+    }
+}
+
 static void print_cost(const struct cost *cost)
 {
     print(" %x %x %x", cost->ticks, cost->instructions, cost->user);
@@ -124,6 +144,7 @@ int guest_main(void)
     for (int i = 0; i < 3; i++) {
         measure_range(AREA_SIZE);
     }
+    measure_parts();
     print_samples();
     return 0;
 }
