@@ -144,6 +144,13 @@ cache_get() {
     cp -p "$from" "$3.new" && mv "$3.new" "$3"
 }
 
+# was_done KIND KEY: whether cache_put() kept something, and say so.
+was_done() {
+    [ -f "$cache/$1/$2" ] || return 1
+    touch "$cache/$1/$2"
+    note "    $1: done before, from the same sources"
+}
+
 # cache_put KIND KEY FILE: keep a finished product; the six newest stay.
 cache_put() {
     mkdir -p "$cache/$1"
