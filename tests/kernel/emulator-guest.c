@@ -80,6 +80,26 @@ asm(".pushsection .rodata\n"
     "    out %al, $0x10\n"
     LABEL("return")
     "    iret\n"
+    /* ECX times an interrupt to itself, which the hypervisor injects. */
+    LABEL("injected")
+    "    movl $0x1ff, 0xfee000f0\n"
+    "    sti\n"
+    "1:  movl $0x40042, 0xfee00300\n"
+    "    loop 1b\n"
+    "    xor %eax, %eax\n"
+    "    out %al, $0x10\n"
+    /* It is not taken with interrupts off, be it while it is handled. */
+    LABEL("once")
+    "    mov 8(%esp), %eax\n"
+    "    test $0x200, %eax\n"
+    "    jz 2f\n"
+    "    push %ecx\n"
+    "    mov $1000, %ecx\n"
+    "1:  loop 1b\n"
+    "    pop %ecx\n"
+    "    movl $0, 0xfee000b0\n"
+    "    iret\n"
+    "2:  out %al, $0x10\n"
     LABEL("handler")
     "    mov (%esp), %eax\n"
     "    out %al, $0x10\n"

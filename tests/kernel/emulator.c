@@ -18,7 +18,7 @@
 #include "tap.h"
 #include "vm.h"
 
-enum { RUNS = 200000, NOTIFICATIONS = 1000, HLT = 0xf4 };
+enum { RUNS = 200000, NOTIFICATIONS = 1000, INJECTIONS = 5000, HLT = 0xf4 };
 
 #define OUR_CODE        PAGE            /* offset from CODE_GPA */
 #define GDT             (2 * PAGE)
@@ -136,6 +136,7 @@ static void set_tables(struct vm *vm, uint64_t *idt)
     sregs.idt.limit = PAGE - 1;
     idt[3] = idt[0x40] = gate(gpa_of(emu_handler));
     idt[0x41] = gate(gpa_of(emu_return));
+    idt[0x42] = gate(gpa_of(emu_once));
     if (set_region(vm, 1, DATA_GPA, PAGE, idt, -1, 0) ||
         ioctl(vm->vcpu[0], KVM_SET_SREGS, &sregs)) {
         bail_out("descriptor tables");
@@ -178,25 +179,54 @@ static void test_interrupts(void)
     run_interrupt(emu_int3, emu_int3_end);
 }
 
+/* With the interrupt controller of a processor in the kernel. */
+static void create_with_apic(struct vm *vm)
+{
+    struct kvm_enable_cap apic = {
+        .cap = KVM_CAP_SPLIT_IRQCHIP, .args[0] = 24,
+    };
+
+    vm_create(vm, VM_TYPE_DEFAULT, 0);
+    check(!ioctl(vm->fd, KVM_ENABLE_CAP, &apic), "interrupt controller");
+    vm_add_vcpus(vm, 1);
+    add_code(vm);
+}
+
 /*
  * A guest may write to CR8 while its hypervisor waits for it to take
  * interrupts, which QEMU's emulator took for an error of its own.
  */
 static void test_priority(void)
 {
-    struct kvm_enable_cap apic = {
-        .cap = KVM_CAP_SPLIT_IRQCHIP, .args[0] = 24,
-    };
     struct vm vm;
     uint32_t at;
 
-    vm_create(&vm, VM_TYPE_DEFAULT, 0);
-    check(!ioctl(vm.fd, KVM_ENABLE_CAP, &apic), "interrupt controller");
-    vm_add_vcpus(&vm, 1);
-    add_code(&vm);
+    create_with_apic(&vm);
     at = interrupted_at(&vm, emu_cr8);
     check(at == gpa_of(emu_cr8_end), "0x%x", at);
     vm_destroy(&vm);
+}
+
+/*
+ * An interrupt that the hypervisor injects is delivered once, also if the
+ * emulator lets the processor stop for a moment while it is handled.
+ */
+static void test_injection(void)
+{
+    struct kvm_regs regs = { .rip = gpa_of(emu_injected), .rcx = INJECTIONS };
+    uint64_t *idt = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct vm vm;
+    int r;
+
+    create_with_apic(&vm);
+    set_tables(&vm, idt);
+    r = run_with(&vm, &regs);
+    regs = get_regs(&vm);
+    check(!r && !regs.rax, "%d, EFLAGS 0x%llx after %d interrupts", r,
+          regs.rax, INJECTIONS - (int)regs.rcx);
+    vm_destroy(&vm);
+    munmap(idt, PAGE);
 }
 
 /* Returns how often a guest's processor has exited. */
@@ -367,6 +397,7 @@ static const struct test tests[] = {
     { "entry", test_entry },
     { "interrupts", test_interrupts },
     { "priority", test_priority },
+    { "injection", test_injection },
     { "vectoring", test_vectoring },
     { "next-rip", test_next_rip },
     { "instruction", test_instruction },
