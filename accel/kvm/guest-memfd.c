@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include "qapi/error.h"
 #include "qemu/host-utils.h"
+#include "qemu/units.h"
 #include "system/kvm.h"
 #include "system/kvm-guest-memfd.h"
 #include "trace.h"
@@ -37,6 +38,12 @@ struct kvm_memory_attributes2 {
 #define KVM_SET_MEMORY_ATTRIBUTES2 \
     _IOWR(KVMIO, 0xd2, struct kvm_memory_attributes2)
 #endif
+
+/*
+ * Base pages are converted all at once or not at all, by the lab kernel only if
+ * no multiple of this is between them.
+ */
+#define CONVERTED_AT_ONCE (256 * MiB)
 
 #define FLAGS_SHARED (GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
 
@@ -179,8 +186,8 @@ int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
     return fd;
 }
 
-int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
-                            uint64_t size, bool to_private, uint64_t *done)
+static int convert_piece(int fd, uint64_t page_size, uint64_t offset,
+                         uint64_t size, bool to_private, uint64_t *done)
 {
     struct kvm_memory_attributes2 request = {
         .offset = offset,
@@ -199,6 +206,26 @@ int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
     }
     trace_kvm_guest_memfd_convert(fd, offset, size, request.attributes, ret,
                                   request.error_offset);
+    return ret;
+}
+
+int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
+                            uint64_t size, bool to_private, uint64_t *done)
+{
+    const uint64_t piece = MAX(page_size, CONVERTED_AT_ONCE);
+    uint64_t part;
+    int ret = 0;
+
+    for (*done = 0; *done < size && !ret; *done += part) {
+        uint64_t at = offset + *done;
+        uint64_t end = MIN(offset + size, QEMU_ALIGN_UP(at + 1, piece));
+
+        ret = convert_piece(fd, page_size, at, end - at, to_private, &part);
+        if (ret == -EINTR) {
+            /* Who gets nowhere should let others do something in between. */
+            ret = part ? 0 : -EAGAIN;
+        }
+    }
     return ret;
 }
 

@@ -62,8 +62,8 @@ bool kvm_guest_memfd_choose_mode(ConfidentialGuestSupport *cgs, Error **errp);
  * KVM_SET_MEMORY_ATTRIBUTES2 of Linux's in-place conversion series, as the lab
  * kernel's Documentation/virt/kvm/api.rst has it.
  *
- * Return: 0; -EAGAIN if someone holds a page, perhaps not for long; or another
- * negative errno.
+ * Return: 0; -EAGAIN if someone holds a page, perhaps not for long, or a signal
+ * came first; or another negative errno.
  */
 int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
                             uint64_t size, bool to_private, uint64_t *done);

@@ -33,6 +33,9 @@ static struct {
     int fds;
     int convert_err;
     uint64_t error_offset;
+    /* How often a signal ends a conversion. */
+    int signals;
+    int conversions;
     uint64_t conversion[16];
 } kernel;
 
@@ -98,7 +101,15 @@ int ioctl(int fd, unsigned long request, ...)
     va_end(ap);
 
     memcpy(kernel.conversion, conversion, sizeof(kernel.conversion));
-    if (!kernel.convert_err) {
+    kernel.conversions++;
+    if (kernel.signals) {
+        kernel.signals--;
+        conversion[4] = kernel.error_offset;
+        errno = EINTR;
+        return -1;
+    }
+    if (!kernel.convert_err ||
+        kernel.error_offset >= conversion[0] + conversion[1]) {
         return 0;
     }
     if (kernel.error_offset) {
@@ -308,6 +319,49 @@ static void test_huge_page_in_use(void)
     check_conversion(2 * MiB, true, -EAGAIN, 0);
 }
 
+static void check_large(int ret, uint64_t done, int conversions)
+{
+    uint64_t so_much = 1;
+
+    kernel.conversions = 0;
+    g_assert_cmpint(kvm_guest_memfd_convert(7, qemu_real_host_page_size(),
+                                            200 * MiB, 700 * MiB, true,
+                                            &so_much), ==, ret);
+    g_assert_cmphex(so_much, ==, done);
+    g_assert_cmpint(kernel.conversions, ==, conversions);
+}
+
+/* The kernel converts many small pages in steps, of which one may fail. */
+static void test_large(void)
+{
+    set_kernel(0);
+    check_large(0, 700 * MiB, 4);
+    g_assert_cmphex(kernel.conversion[0], ==, 768 * MiB);
+    g_assert_cmphex(kernel.conversion[1], ==, 132 * MiB);
+    kernel.convert_err = EAGAIN;
+    kernel.error_offset = 600 * MiB;
+    check_large(-EAGAIN, 312 * MiB, 3);
+    g_assert_cmphex(kernel.conversion[0], ==, 512 * MiB);
+    g_assert_cmphex(kernel.conversion[1], ==, 256 * MiB);
+}
+
+/* After a signal it goes on, but not forever without getting anywhere. */
+static void test_interrupted(void)
+{
+    uint64_t done;
+
+    set_kernel(0);
+    kernel.signals = 1;
+    kernel.error_offset = 6 * MiB;
+    g_assert_cmpint(kvm_guest_memfd_convert(7, 2 * MiB, 3 * MiB, 8 * MiB, true,
+                                            &done), ==, 0);
+    g_assert_cmphex(done, ==, 8 * MiB);
+    g_assert_cmpint(kernel.conversions, ==, 2);
+    g_assert_cmphex(kernel.conversion[0], ==, 6 * MiB);
+    kernel.signals = 1;
+    check_large(-EAGAIN, 0, 1);
+}
+
 /* The kernel does not say where it failed. */
 static void test_conversion_refused(void)
 {
@@ -353,6 +407,8 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm-guest-memfd/page-in-use", test_page_in_use);
     g_test_add_func("/kvm-guest-memfd/huge-page-in-use",
                     test_huge_page_in_use);
+    g_test_add_func("/kvm-guest-memfd/large", test_large);
+    g_test_add_func("/kvm-guest-memfd/interrupted", test_interrupted);
     g_test_add_func("/kvm-guest-memfd/conversion-refused",
                     test_conversion_refused);
     g_test_add_func("/kvm-guest-memfd/can-convert", test_can_convert);

@@ -48,7 +48,7 @@ ERRORS = {
     # kvm_vm_set_mem_attributes()
     'KVM_SET_MEMORY_ATTRIBUTES': (ENOMEM, EACCES, EINVAL),
     # kvm_gmem_set_attributes(); ENOTTY: without conversion in place
-    'KVM_SET_MEMORY_ATTRIBUTES2': (EAGAIN, EACCES, EINVAL, ENOMEM),
+    'KVM_SET_MEMORY_ATTRIBUTES2': (EAGAIN, EACCES, EINTR, EINVAL, EIO, ENOMEM),
     'KVM_SET_MEMORY_ATTRIBUTES2 to probe': (EACCES, EAGAIN, EINVAL, ENOMEM,
                                             ENOTTY),
     # kvm_vcpu_pre_fault_memory(), kvm_arch_vcpu_pre_fault_memory()

@@ -59,6 +59,7 @@ START = {
     'KVM_SET_MEMORY_ATTRIBUTES2': 'cannot become ',
     # tried again
     ('KVM_SET_MEMORY_ATTRIBUTES2', EAGAIN): None,
+    ('KVM_SET_MEMORY_ATTRIBUTES2', EINTR): None,
 }
 
 NOT_FOUND_OUT = ('cannot find out whether KVM on this host converts a '
@@ -115,6 +116,7 @@ DIMM = {
     'KVM_CREATE_GUEST_MEMFD': 'Error creating KVM guest_memfd: {}',
     'KVM_SET_MEMORY_ATTRIBUTES2': ' private: {}',
     ('KVM_SET_MEMORY_ATTRIBUTES2', EAGAIN): None,
+    ('KVM_SET_MEMORY_ATTRIBUTES2', EINTR): None,
     'KVM_SET_USER_MEMORY_REGION2': 'KVM cannot map memory ',
     'KVM_SET_USER_MEMORY_REGION2, not bound': 'KVM cannot map memory ',
     # with two backings it stays shared, for QEMU, too
@@ -127,6 +129,7 @@ RESET = {
     ('fallocate PUNCH_HOLE', EAGAIN): None,
     'KVM_SET_MEMORY_ATTRIBUTES2': 'cannot become ',
     ('KVM_SET_MEMORY_ATTRIBUTES2', EAGAIN): None,
+    ('KVM_SET_MEMORY_ATTRIBUTES2', EINTR): None,
     'KVM_SET_MEMORY_ATTRIBUTES': '{}',
     # what cannot be allocated is when it is accessed
     'fallocate': None,
@@ -145,6 +148,7 @@ CONVERSION = {
     'KVM_SET_MEMORY_ATTRIBUTES2': '{}',
     # tried again
     ('KVM_SET_MEMORY_ATTRIBUTES2', EAGAIN): None,
+    ('KVM_SET_MEMORY_ATTRIBUTES2', EINTR): None,
     # memory of the other side waits for the next time
     'fallocate PUNCH_HOLE': None,
     'fallocate PUNCH_HOLE, memfd': None,
@@ -168,6 +172,7 @@ UNPLUG = {
     ('fallocate PUNCH_HOLE', EAGAIN): None,
     'KVM_SET_MEMORY_ATTRIBUTES2': KEPT,
     ('KVM_SET_MEMORY_ATTRIBUTES2', EAGAIN): None,
+    ('KVM_SET_MEMORY_ATTRIBUTES2', EINTR): None,
     'fallocate PUNCH_HOLE, memfd': KEPT,
     'madvise DONTNEED': KEPT,
     # no memory is left there, and what comes there next is told again
