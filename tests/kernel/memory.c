@@ -199,8 +199,13 @@ int convert_read_only(int fd, uint64_t offset, uint64_t size, uint64_t attrs)
 int convert(struct mem *mem, size_t first, size_t npages, bool private,
             uint64_t *err)
 {
-    return convert_bytes(mem->fd, first * PAGE, npages * PAGE,
-                         private ? ATTRIBUTE_PRIVATE : 0, err);
+    int r;
+
+    do {
+        r = convert_bytes(mem->fd, first * PAGE, npages * PAGE,
+                          private ? ATTRIBUTE_PRIVATE : 0, err);
+    } while (r == -EINTR);
+    return r;
 }
 
 int to_private(struct mem *mem, size_t first, size_t npages)

@@ -48,6 +48,7 @@ int convert_bytes(int fd, uint64_t offset, uint64_t size, uint64_t attrs,
                   uint64_t *err);
 /* With an argument that the kernel cannot write to. */
 int convert_read_only(int fd, uint64_t offset, uint64_t size, uint64_t attrs);
+/* In pages.  Again if a signal comes, or what io_uring does interrupts it. */
 int convert(struct mem *mem, size_t first, size_t npages, bool private,
             uint64_t *err);
 int to_private(struct mem *mem, size_t first, size_t npages);

@@ -37,6 +37,8 @@ static const struct test tests_on[] = {
     { "race-host", test_race_host },
     { "race-memslots", test_race_memslots },
     { "poison", test_poison },
+    { "interrupted", test_interrupted },
+    { "charged", test_charged },
     { "cycles", test_cycles },
 };
 

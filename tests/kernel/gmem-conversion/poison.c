@@ -14,7 +14,6 @@ void test_poison(void)
 {
     struct mem mem;
     struct vm vm;
-    uint64_t err;
     int i;
 
     vm_create(&vm, VM_TYPE_SW_PROTECTED, 1);
@@ -36,8 +35,11 @@ void test_poison(void)
         }
     }
 
-    /* The handling of the error keeps the page, which is a reference. */
-    check(convert(&mem, 0, 4, true, &err) == -EAGAIN && err == 2 * PAGE);
+    /* It keeps nobody from converting memory. */
+    check(to_private(&mem, 0, 4) == 0);
+    check(guest_peek(&mem, 2) == -EHWPOISON && guest_peek(&mem, 3) == 0x13);
+    check(to_shared(&mem, 0, 4) == 0);
+    check(!accessible(page(&mem, 2)) && peek(page(&mem, 3)) == 0x13);
     check(to_private(&mem, 0, 2) == 0);
     check(punch(mem.fd, 2 * PAGE, PAGE) == 0);
     check(guest_peek(&mem, 2) == 0);

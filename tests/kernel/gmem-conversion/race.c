@@ -48,6 +48,7 @@ static void run_race(bool touch)
     race_await(&race.conversions);
     race_stop();
     race_check_counts();
+    check(!race.spurious, "%u memory faults", race.spurious);
     race_end();
 }
 

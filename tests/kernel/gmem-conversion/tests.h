@@ -40,6 +40,10 @@ void test_race_memslots(void);
 /* poison.c */
 void test_poison(void);
 
+/* large.c */
+void test_interrupted(void);
+void test_charged(void);
+
 /* release.c */
 void test_cycles(void);
 
