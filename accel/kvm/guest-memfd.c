@@ -43,7 +43,7 @@ struct kvm_memory_attributes2 {
  * Base pages are converted all at once or not at all, by the lab kernel only if
  * no multiple of this is between them.
  */
-#define CONVERTED_AT_ONCE (256 * MiB)
+#define CONVERTED_AT_ONCE (64 * MiB)
 
 #define FLAGS_SHARED (GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
 

@@ -325,7 +325,7 @@ static void check_large(int ret, uint64_t done, int conversions)
 
     kernel.conversions = 0;
     g_assert_cmpint(kvm_guest_memfd_convert(7, qemu_real_host_page_size(),
-                                            200 * MiB, 700 * MiB, true,
+                                            50 * MiB, 175 * MiB, true,
                                             &so_much), ==, ret);
     g_assert_cmphex(so_much, ==, done);
     g_assert_cmpint(kernel.conversions, ==, conversions);
@@ -335,14 +335,14 @@ static void check_large(int ret, uint64_t done, int conversions)
 static void test_large(void)
 {
     set_kernel(0);
-    check_large(0, 700 * MiB, 4);
-    g_assert_cmphex(kernel.conversion[0], ==, 768 * MiB);
-    g_assert_cmphex(kernel.conversion[1], ==, 132 * MiB);
+    check_large(0, 175 * MiB, 4);
+    g_assert_cmphex(kernel.conversion[0], ==, 192 * MiB);
+    g_assert_cmphex(kernel.conversion[1], ==, 33 * MiB);
     kernel.convert_err = EAGAIN;
-    kernel.error_offset = 600 * MiB;
-    check_large(-EAGAIN, 312 * MiB, 3);
-    g_assert_cmphex(kernel.conversion[0], ==, 512 * MiB);
-    g_assert_cmphex(kernel.conversion[1], ==, 256 * MiB);
+    kernel.error_offset = 150 * MiB;
+    check_large(-EAGAIN, 78 * MiB, 3);
+    g_assert_cmphex(kernel.conversion[0], ==, 128 * MiB);
+    g_assert_cmphex(kernel.conversion[1], ==, 64 * MiB);
 }
 
 /* After a signal it goes on, but not forever without getting anywhere. */
