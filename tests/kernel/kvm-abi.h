@@ -15,6 +15,7 @@
 #define CAP_VM_TYPES                    235
 #define CAP_MEMORY_ATTRIBUTES           233
 #define CAP_GUEST_MEMFD_FLAGS           244
+#define CAP_GUEST_MEMFD_PAGE_ORDERS     7301
 #define CAP_GMEM_MEMORY_ATTRIBUTES      7300    /* the lab's own */
 
 #define VM_TYPE_DEFAULT                 0

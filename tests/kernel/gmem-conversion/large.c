@@ -16,7 +16,7 @@
 enum { CHUNKS = 16384 };
 
 #define CHUNK   (2ul << 20)
-#define STEP    (256ul << 20)
+#define STEP    (64ul << 20)
 #define LARGE   (1ul << 40)
 
 static bool over;

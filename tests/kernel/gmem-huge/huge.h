@@ -16,6 +16,8 @@
 #define ORDER_2M        9
 #define ORDER_1G        18
 #define PAGES_2M        (1ul << ORDER_2M)
+/* How many pages a conversion works off at a time. */
+#define STEP_PAGES      (1ul << 14)
 
 extern unsigned int order;
 extern size_t hpages;           /* pages in a huge page */

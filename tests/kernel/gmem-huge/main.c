@@ -34,6 +34,8 @@ static const struct test tests[] = {
     { "memslots", test_memslots },
     { "mappings", test_mappings },
     { "ordinary", test_ordinary },
+    { "host-mappings", test_host_mappings },
+    { "vmemmap", test_vmemmap },
     { "misaligned", test_misaligned },
     { "pre-fault", test_pre_fault },
     { "pinned", test_pinned },
@@ -48,6 +50,7 @@ static const struct test tests[] = {
     { "race-vcpus", test_race_vcpus },
     { "race-host", test_race_host },
     { "race-memslots", test_race_memslots },
+    { "first-touch", test_first_touch },
     { "cycles", test_cycles },
     /* These take pages of 1 GiB from the pool for good. */
     { "poison", test_poison },

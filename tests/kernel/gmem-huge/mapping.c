@@ -8,8 +8,11 @@
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include "files.h"
 #include "huge.h"
 #include "memory.h"
+#include "pin.h"
 #include "pool.h"
 #include "tap.h"
 #include "tests.h"
@@ -114,6 +117,89 @@ void test_ordinary(void)
     mem_destroy(&mem);
     vm_destroy(&vm);
     shrink_pool();
+}
+
+static long page_faults(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_minflt;
+}
+
+/* The host's mappings of it are as large, too, if they are aligned. */
+void test_host_mappings(void)
+{
+    struct mem mem;
+    struct pin p;
+    struct vm vm;
+    char *area, *map;
+    long before;
+    size_t i;
+
+    vm_create(&vm, VM_TYPE_DEFAULT, 1);
+    huge_create(&mem, &vm, 1, FLAG_INIT_SHARED);
+    area = mmap(NULL, 2 * hsize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    map = (char *)(((uintptr_t)area + hsize - 1) & -hsize);
+    check(mmap(map, hsize, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+               mem.fd, 0) == map);
+    before = page_faults();
+    for (i = 0; i < hpages; i += 61) {
+        check(poke(map + i * PAGE, i));
+    }
+    check(page_faults() == before + 1, "%ld page faults",
+          page_faults() - before);
+    check(guest_peek(&mem, 61) == 61 && peek(page(&mem, 122)) == 122);
+
+    /* Parts of it can be used by themselves. */
+    check(pin(&p, PIN_VMSPLICE, map + 61 * PAGE, 1));
+    check(punch(mem.fd, 0, hsize) && errno == EAGAIN);
+    unpin(&p);
+    check(!mprotect(map, hsize / 2, PROT_READ));
+    check(peek(map + 61 * PAGE) == 61);
+    check(poke(map + hsize / 2, 5) && guest_peek(&mem, hpages / 2) == 5);
+    munmap(map, hsize / 2);
+    check(peek(map + hsize / 2) == 5);
+    check(punch(mem.fd, 0, hsize) == 0 && peek(map + hsize / 2) == 0);
+    munmap(area, 2 * hsize);
+    mem_destroy(&mem);
+    vm_destroy(&vm);
+}
+
+/* Page structures are restored for what the host uses of it, and no others. */
+void test_vmemmap(void)
+{
+    static const char stat[] = "/proc/vmstat", used[] = "nr_memmap_pages ";
+    size_t n = hpages / 2 + 9;
+    struct mem mem;
+    struct vm vm;
+    long before;
+
+    if (read_number("/proc/sys/vm/hugetlb_optimize_vmemmap", "") != 1) {
+        tap_skip("page structures are not optimized");
+        return;
+    }
+    vm_create(&vm, VM_TYPE_SW_PROTECTED, 1);
+    before = read_number(stat, used);
+    huge_create(&mem, &vm, 1, 0);
+    check(guest_poke(&mem, n, 0x71) == 0);
+    check(to_shared(&mem, n, 2) == 0);
+    check(read_number(stat, used) == before);
+    check(peek(page(&mem, n)) == 0x71 && peek(page(&mem, n + 1)) == 0);
+    check(read_number(stat, used) == before + 1);
+
+    /* Without the first, the others have no head. */
+    check(to_shared(&mem, 0, 1) == 0 && poke(page(&mem, 0), 0x72));
+    check(read_number(stat, used) == before + 1);
+    check(to_shared(&mem, hpages - 1, 1) == 0);
+    check(poke(page(&mem, hpages - 1), 0x73));
+    check(read_number(stat, used) == before + 2);
+    check(to_private(&mem, 0, hpages) == 0);
+    check(guest_peek(&mem, 0) == 0x72 && guest_peek(&mem, n) == 0x71 &&
+          guest_peek(&mem, hpages - 1) == 0x73);
+    mem_destroy(&mem);
+    check(read_number(stat, used) == before);
+    vm_destroy(&vm);
 }
 
 static int set_region_flags(struct vm *vm, uint32_t flags, uint64_t size,

@@ -5,12 +5,14 @@
  */
 
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include "huge.h"
+#include "pool.h"
 #include "race.h"
 #include "tap.h"
 #include "tests.h"
@@ -209,4 +211,46 @@ void test_race_memslots(void)
     race_await(&race.punched);
     race_stop();
     race_end();
+}
+
+static bool touched;
+
+static void *first_toucher(void *mem)
+{
+    check(guest_poke(mem, 0, 1) == 0);
+    __atomic_store_n(&touched, true, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+/* Others don't wait while a huge page is zeroed. */
+void test_first_touch(void)
+{
+    struct pool before, now;
+    size_t n = hpages + 5;
+    pthread_t thread;
+    struct mem mem;
+    struct vm vm;
+    int i;
+
+    if (order == ORDER_2M) {
+        tap_skip("it takes no time to zero so little");
+        return;
+    }
+    vm_create(&vm, VM_TYPE_SW_PROTECTED, 1);
+    huge_create(&mem, &vm, 2, FLAG_INIT_SHARED);
+    check(poke(page(&mem, n), 2));
+    pool_read(&before);
+    touched = false;
+    pthread_create(&thread, NULL, first_toucher, &mem);
+    do {
+        pool_read(&now);
+    } while (now.total[POOL_FREE] == before.total[POOL_FREE] &&
+             !__atomic_load_n(&touched, __ATOMIC_RELAXED));
+    for (i = 0; i < 100; i++) {
+        check(to_private(&mem, n, 1) == 0 && to_shared(&mem, n, 1) == 0);
+    }
+    check(!__atomic_load_n(&touched, __ATOMIC_RELAXED));
+    pthread_join(thread, NULL);
+    mem_destroy(&mem);
+    vm_destroy(&vm);
 }

@@ -40,6 +40,8 @@ void test_locked(void);
 /* mapping.c */
 void test_mappings(void);
 void test_ordinary(void);
+void test_host_mappings(void);
+void test_vmemmap(void);
 void test_memslots(void);
 void test_misaligned(void);
 void test_pre_fault(void);
@@ -49,6 +51,7 @@ void test_reclaim(void);
 void test_race_vcpus(void);
 void test_race_host(void);
 void test_race_memslots(void);
+void test_first_touch(void);
 
 /* poison.c */
 void test_poison(void);
