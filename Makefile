@@ -71,7 +71,7 @@ setup: ## install the Debian packages that are missing, for all targets
 
 clean: ## remove what is built, but for work trees and the cache
 	rm -rf build/qemu build/asan build/tsan build/bench build/each \
-		build/chroot build/deb build/deb-* build/fuzz build/lab \
+		build/variants build/chroot build/deb build/deb-* build/fuzz build/lab \
 		build/linux-stock build/log build/tests build/qemu-bundle \
 		build/qemu-system-x86_64*
 
