@@ -12,6 +12,7 @@ from .compiled import TOP
 from .tap import check, expect, report, say
 
 PACKED = TOP / 'build/lab/selftests.tar'
+POOL = Path('/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages')
 PARAMETER = Path('/sys/module/kvm/parameters/gmem_in_place_conversion')
 SKIPPED = 4
 
@@ -20,11 +21,13 @@ SELFTESTS = (
     'guest_memfd_test',
     'pre_fault_memory_test',
     'set_memory_region_test 2',
-    'x86/guest_memfd_conversions_test',
     'x86/private_mem_conversions_test',
     'x86/private_mem_conversions_test -n 2',
     'x86/private_mem_conversions_test -n 4 -m 2',
     'x86/private_mem_kvm_exits_test',
+)
+IN_PLACE_SELFTESTS = (
+    'x86/guest_memfd_conversions_test',
 )
 # with the address of a device
 VFIO_SELFTESTS = (
@@ -116,13 +119,15 @@ def run_selftests(in_place, selftests=SELFTESTS):
     """Run selftests where memory is, or is not, converted in place."""
     with check(f'conversion in place is {"on" if in_place else "off"}'):
         expect(PARAMETER.read_text('utf-8').strip(), 'Y' if in_place else 'N')
+    if in_place:
+        POOL.write_text('4', 'ascii')
+        selftests += IN_PLACE_SELFTESTS
     run_all(selftests)
 
 
 def run_hugetlb_selftests(selftests):
     """Run those of HugeTLB, which want pages, and to be accounted for."""
-    pool = Path('/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages')
-    pool.write_text('130', 'ascii')
+    POOL.write_text('130', 'ascii')
     subprocess.run(['mount', '-o', 'remount,memory_hugetlb_accounting',
                     '/sys/fs/cgroup'], check=True)
     run_all(selftests)
