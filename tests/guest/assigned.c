@@ -7,7 +7,11 @@
 
 #include "assigned.h"
 
-enum { CONVERSIONS = 10000, PROBES = 20 };
+#ifndef CONVERSIONS
+#define CONVERSIONS 10000
+#endif
+
+enum { PROBES = 20 };
 
 int guest_main(void)
 {
