@@ -144,19 +144,25 @@ cache_get() {
     cp -p "$from" "$3.new" && mv "$3.new" "$3"
 }
 
-# was_done KIND KEY: whether cache_put() kept something, and say so.
-was_done() {
-    [ -f "$cache/$1/$2" ] || return 1
-    touch "$cache/$1/$2"
-    note "    $1: done before, from the same sources"
-}
-
 # cache_put KIND KEY FILE: keep a finished product; the six newest stay.
 cache_put() {
     mkdir -p "$cache/$1"
     cp "$3" "$cache/$1/.$2.$$" && mv "$cache/$1/.$2.$$" "$cache/$1/$2"
     find "$cache/$1" -maxdepth 1 -type f -printf '%T@ %p\n' | sort -rn |
         tail -n +7 | cut -d ' ' -f 2- | xargs -r rm -f
+}
+
+# was_listed LIST KEY: whether list_done LIST KEY was called before, ever.
+was_listed() {
+    grep -qxF "$2" "$cache/$1.list" 2>/dev/null || return 1
+    note "    done before, from the same sources"
+}
+
+# The newest 1000 stay.
+list_done() {
+    local list=$cache/$1.list
+    { tail -n 999 "$list" 2>/dev/null || true; echo "$2"; } >"$list.$$"
+    mv "$list.$$" "$list"
 }
 
 # steps N, and then step TEXT before each: which of how many, and since when.
