@@ -152,16 +152,20 @@ cache_put() {
         tail -n +7 | cut -d ' ' -f 2- | xargs -r rm -f
 }
 
-# was_listed LIST KEY: whether list_done LIST KEY was called before, ever.
-was_listed() {
-    grep -qxF "$2" "$cache/$1.list" 2>/dev/null || return 1
-    note "    done before, from the same sources"
-}
-
-# The newest 1000 stay.
-list_done() {
-    local list=$cache/$1.list
-    { tail -n 999 "$list" 2>/dev/null || true; echo "$2"; } >"$list.$$"
+# unless_done LIST KEY TREE COMMAND...: run a command, unless it was run before.
+# That is kept, for the newest 1000, if all that is in the tree is in patches/.
+unless_done() {
+    local list=$cache/$1.list key=$2 tree=$3
+    if tree_has_work "$tree"; then
+        "${@:4}"
+        return
+    fi
+    if grep -qxF "$key" "$list" 2>/dev/null; then
+        note "    done before, from the same sources"
+        return
+    fi
+    "${@:4}"
+    { tail -n 999 "$list" 2>/dev/null || true; echo "$key"; } >"$list.$$"
     mv "$list.$$" "$list"
 }
 
