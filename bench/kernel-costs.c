@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <unistd.h>
+#include <linux/mman.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include "files.h"
@@ -30,8 +31,6 @@
 /* In the middle of a huge page, and of a page of page structures. */
 #define AMID            (PAGES_2M / 2 + 9)
 #define REPEATED        32
-
-#define MAP_HUGE_2M     (21 << 26)
 
 static FILE *result;
 
@@ -64,6 +63,11 @@ static void host_fill(struct mem *mem, size_t first, size_t npages)
             bail_out("writing to shared memory");
         }
     }
+}
+
+static char *aligned(char *address, size_t align)
+{
+    return (char *)(((uintptr_t)address + align - 1) & -align);
 }
 
 static void must(int r)
@@ -196,7 +200,7 @@ static void fault_anonymous(size_t step, int advice, const char *what)
     struct vm vm;
     struct mem mem = {
         .vm = &vm, .npages = STEP, .fd = -1,
-        .map = (char *)(((uintptr_t)area + align - 1) & -align),
+        .map = aligned(area, align),
     };
 
     vm_create(&vm, VM_TYPE_DEFAULT, 1);
@@ -242,7 +246,7 @@ static void fault_in_host(size_t npages, int order, const char *what)
     fd = gmem_create_huge(&vm, size, FLAG_MMAP | FLAG_INIT_SHARED, order);
     area = mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
                 0);
-    map = (char *)(((uintptr_t)area + align - 1) & -align);
+    map = aligned(area, align);
     if (fd < 0 || area == MAP_FAILED ||
         mmap(map, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
              0) == MAP_FAILED) {
@@ -273,7 +277,7 @@ static void close_files(void)
     COUNT("close, each 2 MiB", STEP / PAGES_2M, close(mem.fd));
     vm_destroy(&vm);
 
-    fd = memfd_create("huge", MFD_HUGETLB | MAP_HUGE_2M);
+    fd = memfd_create("huge", MFD_HUGETLB | MAP_HUGE_2MB);
     if (fd < 0 || ftruncate(fd, STEP * PAGE)) {
         bail_out("a file of HugeTLB's");
     }
