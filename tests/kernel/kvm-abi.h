@@ -76,6 +76,15 @@ struct pre_fault {
     uint64_t padding[5];
 };
 
+struct guest_memfd_move {
+    uint64_t offset;
+    uint64_t size;
+    uint64_t flags;
+    uint64_t moved;
+    uint64_t failed;
+    uint64_t reserved[3];
+};
+
 struct memory_fault {
     uint64_t flags;
     uint64_t gpa;
@@ -87,6 +96,7 @@ struct memory_fault {
 #define SET_ATTRIBUTES2         _IOWR(KVMIO, 0xd2, struct attributes2)
 #define CREATE_GUEST_MEMFD      _IOWR(KVMIO, 0xd4, struct create_guest_memfd)
 #define PRE_FAULT_MEMORY        _IOWR(KVMIO, 0xd5, struct pre_fault)
+#define MOVE_GUEST_MEMFD        _IOWR(KVMIO, 0xd6, struct guest_memfd_move)
 
 _Static_assert(SET_ATTRIBUTES2 == 0xc080aed2, "ioctl number");
 _Static_assert(CREATE_GUEST_MEMFD == 0xc040aed4, "ioctl number");

@@ -138,6 +138,20 @@ void race_check_counts(void)
     }
 }
 
+void *race_converter(void *arg)
+{
+    unsigned int seed = (intptr_t)arg;
+    bool ok = true;
+
+    while (ok && !race_over()) {
+        size_t first = rand_r(&seed) % race.npages;
+        size_t n = 1 + rand_r(&seed) % (race.npages - first);
+
+        ok = race_convert(&seed, race.first + first, n);
+    }
+    return NULL;
+}
+
 void *race_toucher(void *arg)
 {
     unsigned int seed = (intptr_t)arg;

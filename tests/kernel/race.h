@@ -50,7 +50,8 @@ void race_let_vcpus_count(unsigned int rounds);
 /* No count may be lost, whatever was done to the pages.  After the race. */
 void race_check_counts(void);
 
-/* Threads: one that reads, with a seed, and one that pins pages. */
+/* Threads that convert, and read, by a seed, and that pin pages. */
+void *race_converter(void *seed);
 void *race_toucher(void *seed);
 void *race_pinner(void *unused);
 

@@ -49,6 +49,8 @@ PROGRAMS = {
                         'race', 'tap', 'vm'),
     'gmem-huge': ('gmem-huge/*', 'child', 'files', 'memory', 'pin', 'pool',
                   'race', 'tap', 'vm'),
+    'gmem-move': ('gmem-move/*', 'files', 'memory', 'pin', 'race', 'tap',
+                  'vm'),
     'kexec': ('kexec',),
 }
 PRELOADED = ['check-dirty-log', 'fault-exits', 'inject-faults',

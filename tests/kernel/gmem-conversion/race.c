@@ -18,20 +18,6 @@ static void begin(void)
     race.npages = RACE_PAGES;
 }
 
-static void *converter(void *arg)
-{
-    unsigned int seed = (intptr_t)arg;
-    bool ok = true;
-
-    while (ok && !race_over()) {
-        size_t first = rand_r(&seed) % RACE_PAGES;
-        size_t n = 1 + rand_r(&seed) % (RACE_PAGES - first);
-
-        ok = race_convert(&seed, first, n);
-    }
-    return NULL;
-}
-
 /* Pages in which vCPUs count are flipped all the time. */
 static void run_race(bool touch)
 {
@@ -39,7 +25,7 @@ static void run_race(bool touch)
 
     begin();
     for (i = 0; i < CONVERTERS; i++) {
-        race_spawn(converter, i + 1);
+        race_spawn(race_converter, i + 1);
     }
     if (touch) {
         race_spawn(race_toucher, 99);
@@ -124,7 +110,7 @@ void test_race_memslots(void)
     begin();
     race_spawn(puncher, 5);
     race_spawn(guest_reader, 0);
-    race_spawn(converter, 3);
+    race_spawn(race_converter, 3);
     race_spawn(race_toucher, 4);
     race_rebind(200);
     race_stop();
