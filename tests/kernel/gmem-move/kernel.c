@@ -18,6 +18,9 @@
 /* 600 MiB, of which every so many pages are looked at */
 enum { NPAGES = 4096, MANY = 153600, STRIDE = 64 };
 
+/* Memory that is set aside for devices, and others have meanwhile */
+#define CMA     "/sys/kernel/debug/cma/reserved/"
+
 /* The number of the page that is mapped at an address. */
 static uint64_t pfn_of(void *address)
 {
@@ -33,8 +36,8 @@ static uint64_t pfn_of(void *address)
 }
 
 /*
- * More than half of the zone that moves are files of such pages; so what is free
- * at its end has room for those at its start.
+ * More than half of the zone that moves are files of such pages; so what is
+ * free at its end has room for those at its start.
  */
 static void fill_half_a_zone(struct mem *mem, struct vm *vm)
 {
@@ -124,5 +127,60 @@ void test_offline(void)
     nodes_check_contents(&mem);
     check(write_string(path, "online_movable"));
     mem_destroy(&mem);
+    vm_destroy(&vm);
+}
+
+static long cma_pages(const char *which)
+{
+    return read_number("/proc/meminfo", which) * 1024 / PAGE;
+}
+
+/*
+ * The kernel takes what is set aside when little else is left of the node.
+ * Creates files until they have half of it; returns how many.
+ */
+static size_t fill_cma(struct mem *mems, size_t max, struct vm *vm)
+{
+    const long half = cma_pages("CmaTotal:") / 2;
+    size_t nr;
+
+    for (nr = 0; nr < max && cma_pages("CmaFree:") > half; nr++) {
+        mem_create_unbound(&mems[nr], vm, NPAGES, FLAG_INIT_SHARED);
+        nodes_bind(&mems[nr], 1);
+        check(allocate(mems[nr].fd, 0, NPAGES * PAGE) == 0);
+        check(poke(page(&mems[nr], 0), nr));
+        check(poke(page(&mems[nr], NPAGES - 1), nr));
+        check(to_private_retry(&mems[nr], 1, NPAGES - 2, NULL) == 0);
+    }
+    check(cma_pages("CmaFree:") <= half, "%ld", cma_pages("CmaFree:"));
+    return nr;
+}
+
+/* A device gets what was set aside for it, most of which has to move. */
+void test_cma(void)
+{
+    const long wanted = cma_pages("CmaTotal:") * 3 / 4;
+    static struct mem mems[128];
+    char count[24];
+    size_t nr, i;
+    struct vm vm;
+    long moved;
+
+    check(wanted > 0);
+    vm_create(&vm, VM_TYPE_SW_PROTECTED, 1);
+    nr = fill_cma(mems, 128, &vm);
+    moved = -read_number("/proc/vmstat", "pgmigrate_success ");
+    snprintf(count, sizeof(count), "%ld", wanted);
+    check(write_string(CMA "alloc", count));
+    moved += read_number("/proc/vmstat", "pgmigrate_success ");
+    printf("# %ld pages have moved for %ld\n", moved, wanted);
+    check(moved >= wanted / 4);
+    check(write_string(CMA "free", count));
+    for (i = 0; i < nr; i++) {
+        check(peek(page(&mems[i], 0)) == (long)i &&
+              peek(page(&mems[i], NPAGES - 1)) == (long)i);
+        munmap(mems[i].map, NPAGES * PAGE);
+        close(mems[i].fd);
+    }
     vm_destroy(&vm);
 }

@@ -23,8 +23,10 @@ static const struct test tests[] = {
     { "move-pages", test_move_pages },
     { "compaction", test_compaction },
     { "offline", test_offline },
+    { "cma", test_cma },
     { "race-policy", test_race_policy },
     { "race-compaction", test_race_compaction },
+    { "race-balancing", test_race_balancing },
 };
 
 int main(int argc, char **argv)

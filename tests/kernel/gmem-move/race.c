@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <sched.h>
 #include <stdlib.h>
 #include "files.h"
 #include "nodes.h"
@@ -13,7 +14,11 @@
 
 enum { RACE_PAGES = 64, RACE_ROUNDS = 300 };
 
+#define BALANCING   "/proc/sys/kernel/numa_balancing"
+#define SCANS       "/sys/kernel/debug/sched/numa_balancing/"
+
 static unsigned int moved;
+static long hint_faults;
 
 static void *mover(void *unused)
 {
@@ -43,6 +48,20 @@ static void *compacter(void *unused)
     return NULL;
 }
 
+/*
+ * Balancing has pages fault for whoever uses them, by scanning a process, and
+ * moves some to the user's node.
+ */
+static void *balancing_watcher(void *unused)
+{
+    while (!race_over() && read_number("/proc/vmstat", "numa_hint_faults ") <=
+           hint_faults) {
+        sched_yield();
+    }
+    race_count(&moved);
+    return NULL;
+}
+
 static void run_race(void *(*with)(void *))
 {
     race_begin();
@@ -68,4 +87,19 @@ void test_race_policy(void)
 void test_race_compaction(void)
 {
     run_race(compacter);
+}
+
+void test_race_balancing(void)
+{
+    hint_faults = read_number("/proc/vmstat", "numa_hint_faults ");
+    check(hint_faults >= 0);
+    /* As soon and as often as can be, in milliseconds of the process's time. */
+    check(write_string(SCANS "scan_delay_ms", "1"));
+    check(write_string(SCANS "scan_period_min_ms", "1"));
+    check(write_string(BALANCING, "1"));
+    run_race(balancing_watcher);
+    check(write_string(BALANCING, "0"));
+    printf("# %ld hinting faults, %ld pages moved\n",
+           read_number("/proc/vmstat", "numa_hint_faults ") - hint_faults,
+           read_number("/proc/vmstat", "numa_pages_migrated "));
 }

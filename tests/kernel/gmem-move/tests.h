@@ -16,9 +16,11 @@ void test_move_pages(void);
 /* kernel.c */
 void test_compaction(void);
 void test_offline(void);
+void test_cma(void);
 
 /* race.c */
 void test_race_policy(void);
 void test_race_compaction(void);
+void test_race_balancing(void);
 
 #endif
