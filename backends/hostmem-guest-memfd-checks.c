@@ -141,14 +141,14 @@ static bool check_size(HostMemoryBackendGuestMemfd *m, uint64_t size,
 }
 
 /* mbind() ignores nodes that are missing as long as one of the list exists. */
-static bool check_host_nodes(HostMemoryBackend *backend, Error **errp)
+bool guest_memfd_backend_check_nodes(const unsigned long *nodes, Error **errp)
 {
 #ifdef CONFIG_NUMA
     ERRP_GUARD();
-    int node = find_first_bit(backend->host_nodes, MAX_NODES);
+    int node = find_first_bit(nodes, MAX_NODES);
 
     for (; node < MAX_NODES;
-         node = find_next_bit(backend->host_nodes, MAX_NODES, node + 1)) {
+         node = find_next_bit(nodes, MAX_NODES, node + 1)) {
         g_autofree char *value = g_strdup_printf("%d", node);
 
         if (numa_node_size64(node, NULL) > 0) {
@@ -253,7 +253,7 @@ bool guest_memfd_backend_check(HostMemoryBackend *backend, uint64_t *page_size,
            check_sharing(m, errp) &&
            choose_page_size(m, page_size, errp) &&
            check_size(m, backend->size, *page_size, errp) &&
-           check_host_nodes(backend, errp) &&
+           guest_memfd_backend_check_nodes(backend->host_nodes, errp) &&
            check_pool_of_nodes(backend, *page_size, errp);
 }
 

@@ -16,7 +16,7 @@
 #include "hostmem-guest-memfd.h"
 #include "trace.h"
 
-static bool has_two_backings(HostMemoryBackend *backend)
+bool guest_memfd_backend_has_two_backings(HostMemoryBackend *backend)
 {
     return backend->guest_memfd && !machine_converts_in_place(current_machine);
 }
@@ -27,7 +27,7 @@ static int create_file(HostMemoryBackend *backend, uint64_t page_size,
 {
     HostMemoryBackendGuestMemfd *m = MEMORY_BACKEND_GUEST_MEMFD(backend);
 
-    if (has_two_backings(backend)) {
+    if (guest_memfd_backend_has_two_backings(backend)) {
         return qemu_memfd_create(TYPE_MEMORY_BACKEND_GUEST_MEMFD, backend->size,
                                  m->hugetlb, m->hugetlb ? page_size : 0, 0,
                                  errp);
@@ -37,8 +37,9 @@ static int create_file(HostMemoryBackend *backend, uint64_t page_size,
 
 static uint32_t ram_flags(HostMemoryBackend *backend)
 {
-    return RAM_SHARED |
-           (has_two_backings(backend) ? 0 : RAM_FD_IS_GUEST_MEMFD) |
+    const bool two = guest_memfd_backend_has_two_backings(backend);
+
+    return RAM_SHARED | (two ? 0 : RAM_FD_IS_GUEST_MEMFD) |
            (backend->reserve ? 0 : RAM_NORESERVE);
 }
 
@@ -53,7 +54,7 @@ static void hint_at_map_failure(HostMemoryBackend *backend, uint64_t page_size,
         return;
     }
     if (MEMORY_BACKEND_GUEST_MEMFD(backend)->hugetlb &&
-        has_two_backings(backend)) {
+        guest_memfd_backend_has_two_backings(backend)) {
         guest_memfd_backend_hint_at_pool(backend, page_size, errp);
     } else {
         error_append_hint(errp, "Use a smaller 'size'.\n");
@@ -204,12 +205,22 @@ static void guest_memfd_backend_instance_init(Object *obj)
         RAM_CONVERSION_STEP_MAPPED;
 }
 
+static void guest_memfd_backend_finalize(Object *obj)
+{
+#ifdef CONFIG_NUMA
+    guest_memfd_backend_stop_move(MEMORY_BACKEND_GUEST_MEMFD(obj));
+#endif
+}
+
 static void guest_memfd_backend_class_init(ObjectClass *oc, const void *data)
 {
     HostMemoryBackendClass *bc = MEMORY_BACKEND_CLASS(oc);
 
     bc->alloc = guest_memfd_backend_alloc;
     bc->prealloc = guest_memfd_backend_prealloc;
+#ifdef CONFIG_NUMA
+    bc->bind = guest_memfd_backend_bind;
+#endif
     /* KSM looks at anonymous memory only. */
     bc->unmergeable = true;
 
@@ -238,6 +249,7 @@ static const TypeInfo guest_memfd_backend_types[] = {
         .parent = TYPE_MEMORY_BACKEND,
         .instance_size = sizeof(HostMemoryBackendGuestMemfd),
         .instance_init = guest_memfd_backend_instance_init,
+        .instance_finalize = guest_memfd_backend_finalize,
         .class_init = guest_memfd_backend_class_init,
     },
 };

@@ -39,6 +39,19 @@ struct kvm_memory_attributes2 {
     _IOWR(KVMIO, 0xd2, struct kvm_memory_attributes2)
 #endif
 
+/* Nor moving memory, by the file. */
+#ifndef KVM_GUEST_MEMFD_MOVE
+struct kvm_guest_memfd_move {
+    uint64_t offset;
+    uint64_t size;
+    uint64_t flags;
+    uint64_t moved;
+    uint64_t failed;
+    uint64_t reserved[3];
+};
+#define KVM_GUEST_MEMFD_MOVE _IOWR(KVMIO, 0xd6, struct kvm_guest_memfd_move)
+#endif
+
 /*
  * Base pages are converted all at once or not at all, by the lab kernel only if
  * no multiple of this is between them.
@@ -227,6 +240,33 @@ int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
         }
     }
     return ret;
+}
+
+int kvm_guest_memfd_move(int fd, uint64_t offset, uint64_t size,
+                         uint64_t *moved, uint64_t *failed)
+{
+    struct kvm_guest_memfd_move request = { .offset = offset, .size = size };
+    int ret;
+
+    /* KVM counts pages anew each time, and says what is left. */
+    do {
+        request.moved = request.failed = 0;
+        ret = ioctl(fd, KVM_GUEST_MEMFD_MOVE, &request) ? -errno : 0;
+        *moved += request.moved * qemu_real_host_page_size();
+        *failed += request.failed * qemu_real_host_page_size();
+    } while (ret == -EINTR);
+
+    return ret;
+}
+
+int kvm_can_move_guest_memfd(int fd)
+{
+    struct kvm_guest_memfd_move nothing = {};
+
+    if (RETRY_ON_EINTR(ioctl(fd, KVM_GUEST_MEMFD_MOVE, &nothing))) {
+        return -errno;
+    }
+    return 0;
 }
 
 static int convert_a_page(void)

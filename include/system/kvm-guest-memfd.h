@@ -69,6 +69,36 @@ int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
                             uint64_t size, bool to_private, uint64_t *done);
 
 /**
+ * kvm_guest_memfd_move: move memory to the nodes of its policy
+ * @fd: the guest_memfd, whose policy mbind() has set
+ * @offset: in the file, in bytes, a multiple of the host's base page size
+ * @size: in bytes, likewise
+ * @moved: increased by how many bytes have moved
+ * @failed: increased by how many have not, though they should: they are pinned,
+ *     are being converted, or the nodes have no memory
+ *
+ * KVM_GUEST_MEMFD_MOVE, as the lab kernel's Documentation/virt/kvm/api.rst has
+ * it.
+ *
+ * Context: any thread, with or without the BQL.
+ *
+ * Return: 0, or a negative errno.
+ */
+int kvm_guest_memfd_move(int fd, uint64_t offset, uint64_t size,
+                         uint64_t *moved, uint64_t *failed);
+
+/**
+ * kvm_can_move_guest_memfd: whether KVM can move memory of a guest_memfd
+ * @fd: the guest_memfd
+ *
+ * Context: any thread.
+ *
+ * Return: 0; -ENOTTY if KVM cannot move memory; -EOPNOTSUPP if it cannot move
+ * this, as it is made of huge pages; or another negative errno.
+ */
+int kvm_can_move_guest_memfd(int fd);
+
+/**
  * kvm_set_memory_state: tell KVM that memory is private or shared
  * @rb: RAMBlock with private memory
  * @offset: of the memory within @rb, in bytes

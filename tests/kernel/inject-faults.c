@@ -385,6 +385,8 @@ static const char *name_ioctl(int fd, unsigned long request, void *arg)
         return "KVM_SET_MEMORY_ATTRIBUTES";
     case SET_ATTRIBUTES2:
         return name_conversion(fd);
+    case MOVE_GUEST_MEMFD:
+        return "KVM_GUEST_MEMFD_MOVE";
     case PRE_FAULT_MEMORY:
         return "KVM_PRE_FAULT_MEMORY";
     default:

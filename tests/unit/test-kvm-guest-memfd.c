@@ -37,6 +37,7 @@ static struct {
     int signals;
     int conversions;
     uint64_t conversion[16];
+    int move_err;
 } kernel;
 
 KVMState *kvm_state;
@@ -90,16 +91,28 @@ int fallocate(int fd, int mode, off_t offset, off_t len)
     return -1;
 }
 
-int ioctl(int fd, unsigned long request, ...)
+/* A signal comes after each page, of which every second one cannot move. */
+static int move_page(uint64_t *move)
 {
-    uint64_t *conversion;
-    va_list ap;
+    const uint64_t page = qemu_real_host_page_size();
 
-    g_assert_cmphex(request, ==, 0xc080aed2);
-    va_start(ap, request);
-    conversion = va_arg(ap, uint64_t *);
-    va_end(ap);
+    g_assert_cmphex(move[2] | move[3] | move[4], ==, 0);
+    if (kernel.move_err) {
+        errno = kernel.move_err;
+        return -1;
+    }
+    if (!move[1]) {
+        return 0;
+    }
+    move[3 + move[0] / page % 2] = 1;
+    move[0] += page;
+    move[1] -= page;
+    errno = EINTR;
+    return move[1] ? -1 : 0;
+}
 
+static int convert(uint64_t *conversion)
+{
     memcpy(kernel.conversion, conversion, sizeof(kernel.conversion));
     kernel.conversions++;
     if (kernel.signals) {
@@ -117,6 +130,22 @@ int ioctl(int fd, unsigned long request, ...)
     }
     errno = kernel.convert_err;
     return -1;
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    uint64_t *arg;
+    va_list ap;
+
+    va_start(ap, request);
+    arg = va_arg(ap, uint64_t *);
+    va_end(ap);
+
+    if (request == 0xc040aed6) {
+        return move_page(arg);
+    }
+    g_assert_cmphex(request, ==, 0xc080aed2);
+    return convert(arg);
 }
 
 /* The numbers that open() gives out tell whether all others were closed. */
@@ -388,6 +417,31 @@ static void test_can_convert(void)
     g_assert_cmpint(next_fd(), ==, before);
 }
 
+static void test_moved(void)
+{
+    const uint64_t page = qemu_real_host_page_size();
+    uint64_t moved = 1, failed = 2;
+
+    memset(&kernel, 0, sizeof(kernel));
+    g_assert_cmpint(kvm_can_move_guest_memfd(7), ==, 0);
+    g_assert_cmpint(kvm_guest_memfd_move(7, page, 5 * page, &moved, &failed),
+                    ==, 0);
+    g_assert_cmphex(moved, ==, 1 + 2 * page);
+    g_assert_cmphex(failed, ==, 2 + 3 * page);
+}
+
+static void test_move_refused(void)
+{
+    uint64_t moved = 0, failed = 0;
+
+    memset(&kernel, 0, sizeof(kernel));
+    kernel.move_err = EOPNOTSUPP;
+    g_assert_cmpint(kvm_can_move_guest_memfd(7), ==, -EOPNOTSUPP);
+    g_assert_cmpint(kvm_guest_memfd_move(7, 0, 1 * MiB, &moved, &failed), ==,
+                    -EOPNOTSUPP);
+    g_assert_cmphex(moved | failed, ==, 0);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -412,5 +466,7 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm-guest-memfd/conversion-refused",
                     test_conversion_refused);
     g_test_add_func("/kvm-guest-memfd/can-convert", test_can_convert);
+    g_test_add_func("/kvm-guest-memfd/moved", test_moved);
+    g_test_add_func("/kvm-guest-memfd/move-refused", test_move_refused);
     return g_test_run();
 }

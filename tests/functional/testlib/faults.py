@@ -51,6 +51,8 @@ ERRORS = {
     'KVM_SET_MEMORY_ATTRIBUTES2': (EAGAIN, EACCES, EINTR, EINVAL, EIO, ENOMEM),
     'KVM_SET_MEMORY_ATTRIBUTES2 to probe': (EACCES, EAGAIN, EINVAL, ENOMEM,
                                             ENOTTY),
+    # kvm_gmem_ioctl_move(); ENOTTY: without conversion in place
+    'KVM_GUEST_MEMFD_MOVE': (EINTR, EACCES, ENOTTY, EOPNOTSUPP),
     # kvm_vcpu_pre_fault_memory(), kvm_arch_vcpu_pre_fault_memory()
     'KVM_PRE_FAULT_MEMORY': (EAGAIN, EACCES, EFAULT, EHWPOISON, EINTR, EINVAL,
                              ENOENT, ENOMEM, EOPNOTSUPP),

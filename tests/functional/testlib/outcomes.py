@@ -14,6 +14,12 @@ from .bare import in_place
 from .faults import ALWAYS
 from .tap import say
 
+# A conversion that meets someone who uses the memory, or a signal
+TRIED_AGAIN = {
+    ('KVM_SET_MEMORY_ATTRIBUTES2', EAGAIN): None,
+    ('KVM_SET_MEMORY_ATTRIBUTES2', EINTR): None,
+}
+
 # A memory backend, at start-up and by object-add
 OBJECT = {
     'KVM_CREATE_GUEST_MEMFD': 'KVM cannot create the guest_memfd: {}',
@@ -57,9 +63,7 @@ START = {
     'KVM_SET_USER_MEMORY_REGION2 of 0': 'KVM cannot unmap memory ',
     'KVM_SET_USER_MEMORY_REGION2, not bound': ': {}',
     'KVM_SET_MEMORY_ATTRIBUTES2': 'cannot become ',
-    # tried again
-    ('KVM_SET_MEMORY_ATTRIBUTES2', EAGAIN): None,
-    ('KVM_SET_MEMORY_ATTRIBUTES2', EINTR): None,
+    **TRIED_AGAIN,
 }
 
 NOT_FOUND_OUT = ('cannot find out whether KVM on this host converts a '
@@ -115,8 +119,7 @@ DIMM = {
     'fcntl DUPFD': 'cannot duplicate the file of memory ',
     'KVM_CREATE_GUEST_MEMFD': 'Error creating KVM guest_memfd: {}',
     'KVM_SET_MEMORY_ATTRIBUTES2': ' private: {}',
-    ('KVM_SET_MEMORY_ATTRIBUTES2', EAGAIN): None,
-    ('KVM_SET_MEMORY_ATTRIBUTES2', EINTR): None,
+    **TRIED_AGAIN,
     'KVM_SET_USER_MEMORY_REGION2': 'KVM cannot map memory ',
     'KVM_SET_USER_MEMORY_REGION2, not bound': 'KVM cannot map memory ',
     # with two backings it stays shared, for QEMU, too
@@ -128,8 +131,7 @@ RESET = {
     'fallocate PUNCH_HOLE': 'cannot be freed: {}',
     ('fallocate PUNCH_HOLE', EAGAIN): None,
     'KVM_SET_MEMORY_ATTRIBUTES2': 'cannot become ',
-    ('KVM_SET_MEMORY_ATTRIBUTES2', EAGAIN): None,
-    ('KVM_SET_MEMORY_ATTRIBUTES2', EINTR): None,
+    **TRIED_AGAIN,
     'KVM_SET_MEMORY_ATTRIBUTES': '{}',
     # what cannot be allocated is when it is accessed
     'fallocate': None,
@@ -146,9 +148,7 @@ RESET_SEPARATE = {
 CONVERSION = {
     'KVM_SET_MEMORY_ATTRIBUTES': '{}',
     'KVM_SET_MEMORY_ATTRIBUTES2': '{}',
-    # tried again
-    ('KVM_SET_MEMORY_ATTRIBUTES2', EAGAIN): None,
-    ('KVM_SET_MEMORY_ATTRIBUTES2', EINTR): None,
+    **TRIED_AGAIN,
     # memory of the other side waits for the next time
     'fallocate PUNCH_HOLE': None,
     'fallocate PUNCH_HOLE, memfd': None,
@@ -165,14 +165,22 @@ CONVERSION = {
     'mbind': None,
 }
 
+# Memory that moves to other nodes; the thread's error is in the event
+MOVE = {
+    'KVM_GUEST_MEMFD_MOVE': '{}',
+    # goes on where it was
+    ('KVM_GUEST_MEMFD_MOVE', EINTR): None,
+    'fcntl DUPFD': 'cannot duplicate the file of memory ',
+    'mbind': 'cannot bind memory to host NUMA nodes: {}',
+}
+
 # Memory that is unplugged, but cannot be emptied, is used no more
 KEPT = 'It can be neither used again nor deleted.'
 UNPLUG = {
     'fallocate PUNCH_HOLE': KEPT,
     ('fallocate PUNCH_HOLE', EAGAIN): None,
     'KVM_SET_MEMORY_ATTRIBUTES2': KEPT,
-    ('KVM_SET_MEMORY_ATTRIBUTES2', EAGAIN): None,
-    ('KVM_SET_MEMORY_ATTRIBUTES2', EINTR): None,
+    **TRIED_AGAIN,
     'fallocate PUNCH_HOLE, memfd': KEPT,
     'madvise DONTNEED': KEPT,
     # no memory is left there, and what comes there next is told again
