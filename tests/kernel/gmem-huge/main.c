@@ -51,6 +51,7 @@ static const struct test tests[] = {
     { "race-host", test_race_host },
     { "race-memslots", test_race_memslots },
     { "first-touch", test_first_touch },
+    { "zerocopy", test_zerocopy },
     { "cycles", test_cycles },
     /* These take pages of 1 GiB from the pool for good. */
     { "poison", test_poison },

@@ -53,6 +53,9 @@ void test_race_host(void);
 void test_race_memslots(void);
 void test_first_touch(void);
 
+/* zerocopy.c */
+void test_zerocopy(void);
+
 /* poison.c */
 void test_poison(void);
 void test_poison_ordinary(void);

@@ -142,15 +142,16 @@ static long cma_pages(const char *which)
 static size_t fill_cma(struct mem *mems, size_t max, struct vm *vm)
 {
     const long half = cma_pages("CmaTotal:") / 2;
-    size_t nr;
+    size_t nr, i;
 
     for (nr = 0; nr < max && cma_pages("CmaFree:") > half; nr++) {
         mem_create_unbound(&mems[nr], vm, NPAGES, FLAG_INIT_SHARED);
         nodes_bind(&mems[nr], 1);
         check(allocate(mems[nr].fd, 0, NPAGES * PAGE) == 0);
-        check(poke(page(&mems[nr], 0), nr));
-        check(poke(page(&mems[nr], NPAGES - 1), nr));
-        check(to_private_retry(&mems[nr], 1, NPAGES - 2, NULL) == 0);
+        for (i = 0; i < NPAGES; i += STRIDE) {
+            check(poke(page(&mems[nr], i), nr + i));
+        }
+        check(to_private_retry(&mems[nr], STRIDE, NPAGES - STRIDE, NULL) == 0);
     }
     check(cma_pages("CmaFree:") <= half, "%ld", cma_pages("CmaFree:"));
     return nr;
@@ -162,7 +163,7 @@ void test_cma(void)
     const long wanted = cma_pages("CmaTotal:") * 3 / 4;
     static struct mem mems[128];
     char count[24];
-    size_t nr, i;
+    size_t nr, i, n;
     struct vm vm;
     long moved;
 
@@ -177,8 +178,10 @@ void test_cma(void)
     check(moved >= wanted / 4);
     check(write_string(CMA "free", count));
     for (i = 0; i < nr; i++) {
-        check(peek(page(&mems[i], 0)) == (long)i &&
-              peek(page(&mems[i], NPAGES - 1)) == (long)i);
+        check(to_shared(&mems[i], 0, NPAGES) == 0);
+        for (n = 0; n < NPAGES; n += STRIDE) {
+            check(peek(page(&mems[i], n)) == (long)(i + n), "%zu, %zu", i, n);
+        }
         munmap(mems[i].map, NPAGES * PAGE);
         close(mems[i].fd);
     }
