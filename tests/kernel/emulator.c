@@ -70,6 +70,62 @@ static void test_entry(void)
     vm_destroy(&vm);
 }
 
+static void *page_of(uint64_t value)
+{
+    uint64_t *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED) {
+        bail_out("a page");
+    }
+    *page = value;
+    return page;
+}
+
+static void give(struct vm *vm, void *page, uint64_t size)
+{
+    if (set_region(vm, 1, DATA_GPA, size, page, -1, 0)) {
+        bail_out("memory of the guest");
+    }
+}
+
+static void check_page(struct vm *vm, int value)
+{
+    int64_t seen = guest_peek_gpa(vm, DATA_GPA);
+
+    check(seen == value, "%d in place of %d", (int)seen, value);
+}
+
+/*
+ * The processor keeps its translations while it leaves a guest and comes back,
+ * but one guest's are not another's, and a hypervisor can end them.
+ */
+static void test_translations(void)
+{
+    void *pages[] = { page_of(1), page_of(2), page_of(3) };
+    struct vm one, other;
+    int i;
+
+    run_on_cpu(0);
+    vm_create(&one, VM_TYPE_DEFAULT, 1);
+    vm_create(&other, VM_TYPE_DEFAULT, 1);
+    give(&one, pages[0], PAGE);
+    give(&other, pages[1], PAGE);
+    for (i = 0; i < 2; i++) {
+        check_page(&one, 1);
+        check_page(&other, 2);
+    }
+    check_page(&one, 1);
+    give(&one, NULL, 0);
+    give(&one, pages[2], PAGE);
+    check_page(&one, 3);
+    vm_destroy(&other);
+    vm_destroy(&one);
+    for (i = 0; i < 3; i++) {
+        munmap(pages[i], PAGE);
+    }
+}
+
 static uint32_t gpa_of(const char *label)
 {
     return CODE_GPA + OUR_CODE + (label - emu_start);
@@ -395,6 +451,7 @@ static void test_registers(void)
 
 static const struct test tests[] = {
     { "entry", test_entry },
+    { "translations", test_translations },
     { "interrupts", test_interrupts },
     { "priority", test_priority },
     { "injection", test_injection },
