@@ -69,8 +69,8 @@ static bool send_copy(int to, const void *data)
     return full && send_pipe(to, ends[0]);
 }
 
-/* How many bytes of what has come could be mapped. */
-static size_t map_received(int end, void *map)
+/* How many bytes of what has come could be mapped; the others are to be read. */
+static ssize_t map_received(int end, void *map)
 {
     struct tcp_zerocopy_receive zc = {
         .address = (uintptr_t)map,
@@ -79,7 +79,7 @@ static size_t map_received(int end, void *map)
     socklen_t size = sizeof(zc);
 
     return getsockopt(end, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, &zc, &size) ?
-           0 : zc.length;
+           -errno : (ssize_t)zc.length;
 }
 
 /*
