@@ -69,7 +69,7 @@ static bool send_copy(int to, const void *data)
     return full && send_pipe(to, ends[0]);
 }
 
-/* How many bytes of what has come could be mapped; the others are to be read. */
+/* How many bytes of what has come can be mapped; others are to be read. */
 static ssize_t map_received(int end, void *map)
 {
     struct tcp_zerocopy_receive zc = {
