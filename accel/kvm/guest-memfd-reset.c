@@ -176,13 +176,11 @@ void kvm_end_loading(void)
 static int begin_private(RAMBlock *rb)
 {
     uint64_t done;
-    int ret = kvm_guest_memfd_convert(rb->guest_memfd, rb->page_size, 0,
-                                      rb->max_length, true, &done);
+    int ret = kvm_guest_memfd_convert(rb->guest_memfd, 0, rb->max_length, true,
+                                      &done);
 
-    /* Huge pages are converted one by one. */
     if (ret && done) {
-        kvm_guest_memfd_convert(rb->guest_memfd, rb->page_size, 0, done, false,
-                                &done);
+        kvm_guest_memfd_convert(rb->guest_memfd, 0, done, false, &done);
     }
     return ret;
 }

@@ -251,8 +251,8 @@ int kvm_set_memory_state(RAMBlock *rb, uint64_t offset, uint64_t size,
                          bool private, uint64_t *done)
 {
     if (ram_converts_in_place(rb)) {
-        return kvm_guest_memfd_convert(rb->guest_memfd, rb->page_size, offset,
-                                       size, private, done);
+        return kvm_guest_memfd_convert(rb->guest_memfd, offset, size, private,
+                                       done);
     }
     return set_attributes(rb->offset + offset, size, private, done);
 }

@@ -53,8 +53,8 @@ struct kvm_guest_memfd_move {
 #endif
 
 /*
- * Base pages are converted all at once or not at all, by the lab kernel only if
- * no multiple of this is between them.
+ * Pages of any size are converted all at once or not at all, by the lab kernel
+ * only if no multiple of this is between them.
  */
 #define CONVERTED_AT_ONCE (64 * MiB)
 
@@ -199,8 +199,8 @@ int kvm_create_shared_guest_memfd(uint64_t size, uint64_t page_size,
     return fd;
 }
 
-static int convert_piece(int fd, uint64_t page_size, uint64_t offset,
-                         uint64_t size, bool to_private, uint64_t *done)
+static int convert_piece(int fd, uint64_t offset, uint64_t size,
+                         bool to_private)
 {
     struct kvm_memory_attributes2 request = {
         .offset = offset,
@@ -210,36 +210,29 @@ static int convert_piece(int fd, uint64_t page_size, uint64_t offset,
     };
     int ret = ioctl(fd, KVM_SET_MEMORY_ATTRIBUTES2, &request) ? -errno : 0;
 
-    *done = size;
-    if (ret) {
-        /* Huge pages are converted one by one, base pages all at once. */
-        *done = page_size == qemu_real_host_page_size() ? 0 :
-            MAX(offset, QEMU_ALIGN_DOWN(request.error_offset, page_size)) -
-            offset;
-    }
     trace_kvm_guest_memfd_convert(fd, offset, size, request.attributes, ret,
                                   request.error_offset);
     return ret;
 }
 
-int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
-                            uint64_t size, bool to_private, uint64_t *done)
+int kvm_guest_memfd_convert(int fd, uint64_t offset, uint64_t size,
+                            bool to_private, uint64_t *done)
 {
-    const uint64_t piece = MAX(page_size, CONVERTED_AT_ONCE);
-    uint64_t part;
-    int ret = 0;
+    uint64_t at, end;
 
-    for (*done = 0; *done < size && !ret; *done += part) {
-        uint64_t at = offset + *done;
-        uint64_t end = MIN(offset + size, QEMU_ALIGN_UP(at + 1, piece));
+    for (at = offset; at < offset + size; at = end) {
+        int ret;
 
-        ret = convert_piece(fd, page_size, at, end - at, to_private, &part);
-        if (ret == -EINTR) {
+        end = MIN(offset + size, QEMU_ALIGN_UP(at + 1, CONVERTED_AT_ONCE));
+        ret = convert_piece(fd, at, end - at, to_private);
+        if (ret) {
+            *done = at - offset;
             /* Who gets nowhere should let others do something in between. */
-            ret = part ? 0 : -EAGAIN;
+            return ret == -EINTR ? -EAGAIN : ret;
         }
     }
-    return ret;
+    *done = size;
+    return 0;
 }
 
 int kvm_guest_memfd_move(int fd, uint64_t offset, uint64_t size,
@@ -278,7 +271,7 @@ static int convert_a_page(void)
     if (fd < 0) {
         return fd;
     }
-    ret = kvm_guest_memfd_convert(fd, page_size, 0, page_size, true, &done);
+    ret = kvm_guest_memfd_convert(fd, 0, page_size, true, &done);
     close(fd);
     return ret;
 }

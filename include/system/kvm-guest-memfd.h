@@ -53,7 +53,6 @@ bool kvm_guest_memfd_choose_mode(ConfidentialGuestSupport *cgs, Error **errp);
 /**
  * kvm_guest_memfd_convert: make memory private or shared, in place
  * @fd: the guest_memfd
- * @page_size: that it was created with
  * @offset: in the file, in bytes, a multiple of the host's base page size
  * @size: in bytes, likewise
  * @to_private: what the memory is to be
@@ -65,8 +64,8 @@ bool kvm_guest_memfd_choose_mode(ConfidentialGuestSupport *cgs, Error **errp);
  * Return: 0; -EAGAIN if someone holds a page, perhaps not for long, or a signal
  * came first; or another negative errno.
  */
-int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
-                            uint64_t size, bool to_private, uint64_t *done);
+int kvm_guest_memfd_convert(int fd, uint64_t offset, uint64_t size,
+                            bool to_private, uint64_t *done);
 
 /**
  * kvm_guest_memfd_move: move memory to the nodes of its policy

@@ -11,8 +11,11 @@
 #define ERROR       (-EAGAIN)
 #endif
 
+/* Or where KVM converts it in two steps */
+#ifndef AREA
 #define AREA        (16 * MIB)
-#define AREA_END    (24 * MIB)
+#endif
+#define AREA_END    (AREA + 8 * MIB)
 
 enum { SEED = 0x66 };
 

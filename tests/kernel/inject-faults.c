@@ -35,7 +35,6 @@ struct order {
     uint32_t first;                 /* that fails, from 1 */
     uint32_t count;                 /* of those that fail */
     int32_t error;                  /* or 0, for an answer of 0 */
-    uint64_t done;                  /* bytes that a conversion does before */
 };
 
 struct range {
@@ -409,22 +408,6 @@ static void remember(unsigned long request, void *arg, int answer)
     }
 }
 
-/* Huge pages are converted one by one, up to the first that fails. */
-static void convert_part(int fd, struct attributes2 *request)
-{
-    struct attributes2 part = *request;
-
-    request->error_offset = request->offset;
-    if (!order->done || order->done >= request->size) {
-        return;
-    }
-    part.size = order->done;
-    if (next_ioctl(fd, SET_ATTRIBUTES2, &part)) {
-        abort();
-    }
-    request->error_offset += order->done;
-}
-
 static int own_ioctl(int fd, unsigned long request, void *arg)
 {
     const char *name = name_ioctl(fd, request, arg);
@@ -435,9 +418,6 @@ static int own_ioctl(int fd, unsigned long request, void *arg)
         return refuse("KVM_RUN");
     }
     if (name && fails(name)) {
-        if (request == SET_ATTRIBUTES2) {
-            convert_part(fd, arg);
-        }
         return refuse(name);
     }
     ret = next_ioctl(fd, request, arg);

@@ -91,8 +91,8 @@ int kvm_set_memory_attributes_shared(hwaddr start, uint64_t size)
     return set_kvm(start, size, false);
 }
 
-int kvm_guest_memfd_convert(int fd, uint64_t page_size, uint64_t offset,
-                            uint64_t size, bool to_private, uint64_t *done)
+int kvm_guest_memfd_convert(int fd, uint64_t offset, uint64_t size,
+                            bool to_private, uint64_t *done)
 {
     *done = size;
     return 0;

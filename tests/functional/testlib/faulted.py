@@ -7,7 +7,7 @@ import os
 import signal
 from errno import EACCES, ENOMEM
 
-from .bare import BareGuest, in_place, negative
+from .bare import BareGuest, negative
 from .failing import POOL, Books, Errors, qmp_pages, run_commands
 from .faults import ALWAYS, fault, faults, faults_of
 from .matrix import fill_pool, mode, two_nodes
@@ -15,14 +15,13 @@ from .outcomes import CONVERSION, KEPT, UNPLUG, expect_outcome
 from .tap import FULL, check, expect, expect_in
 from .vm import GUEST_MEMFD, main_ram
 
-MIB = 1 << 20
 DIMM_SIZE = 8
 # what removes a memslot; QEMU cannot go on if that fails
 REMOVAL = 'KVM_SET_USER_MEMORY_REGION2 of 0'
 ATTRIBUTES = 'KVM_SET_MEMORY_ATTRIBUTES', 'KVM_SET_MEMORY_ATTRIBUTES2'
 
 
-def plan(calls, page):
+def plan(calls):
     """Return what is to fail of a conversion, the last one first.
 
     None stands for a time without a fault: the second one, and the last.
@@ -32,9 +31,6 @@ def plan(calls, page):
         if calls.count(call) > 1:
             # what was done before is undone, or cannot be
             every += [fault(call, ENOMEM, 2), fault(call, EACCES, 2, ALWAYS)]
-    if page != '4 KiB' and in_place():
-        # one of the two huge pages in the first backend
-        every.append(fault(ATTRIBUTES[1], ENOMEM, done=MIB))
     return [None, *every, None]
 
 
@@ -90,8 +86,7 @@ class FaultGuest(BareGuest):
         ret = negative(answer)
         if not self.now:
             expect(ret, 0)
-            self.left.setdefault(self.direction,
-                                 plan(self.control.calls(), self.page))
+            self.left.setdefault(self.direction, plan(self.control.calls()))
             self.agree(False)
             return
         expect_outcome(self.now, CONVERSION,

@@ -17,7 +17,7 @@ from pathlib import Path
 from .vm import preloaded
 
 # struct order of tests/kernel/inject-faults.c
-ORDER = struct.Struct('60sIIIiQ')
+ORDER = struct.Struct('60sIIIi')
 ALWAYS = 1 << 31
 # of Linux, but not of Python
 EHWPOISON = 133
@@ -85,7 +85,7 @@ ERRORS = {
 }
 
 
-class Fault(namedtuple('Fault', 'call nth error count done')):
+class Fault(namedtuple('Fault', 'call nth error count')):
     """A call that is to fail, from the n-th one on."""
 
     __slots__ = ()
@@ -94,17 +94,16 @@ class Fault(namedtuple('Fault', 'call nth error count done')):
         """Say it in a few words."""
         name = os.strerror(self.error) if self.error else 'answer 0'
         often = {1: '', ALWAYS: ', and from then on'}[self.count]
-        done = f', {self.done >> 10} KiB done' if self.done else ''
-        return f'{self.call}, no. {self.nth}: {name}{often}{done}'
+        return f'{self.call}, no. {self.nth}: {name}{often}'
 
     def text(self, pattern):
         """Return an error's text, with the reason in it."""
         return pattern.replace('{}', os.strerror(self.error))
 
 
-def fault(call, error, nth=1, count=1, done=0):
-    """Return a fault; of a conversion, so many bytes are done before."""
-    return Fault(call, nth, error, count, done)
+def fault(call, error, nth=1, count=1):
+    """Return a fault."""
+    return Fault(call, nth, error, count)
 
 
 def faults_of(calls, every=True):
@@ -141,18 +140,16 @@ class Faults:
         with open(self.order_file, 'r+b') as file:
             self.shared = mmap.mmap(file.fileno(), ORDER.size)
 
-    def order(self, call, error, nth=1, count=1, done=0):
+    def order(self, call, error, nth=1, count=1):
         """Let calls fail: so many, from the n-th one on, with an errno.
 
-        0 stands for an answer of 0. Of a conversion, so many bytes may be done
-        before.
+        0 stands for an answer of 0.
         """
-        self.shared[:] = ORDER.pack(call.encode(), 0, nth, count, error, done)
+        self.shared[:] = ORDER.pack(call.encode(), 0, nth, count, error)
 
     def give(self, wanted):
         """Let a fault happen."""
-        self.order(wanted.call, wanted.error, wanted.nth, wanted.count,
-                   wanted.done)
+        self.order(wanted.call, wanted.error, wanted.nth, wanted.count)
 
     def clear(self):
         """Let nothing fail any more; something must have failed."""
