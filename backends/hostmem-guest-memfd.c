@@ -192,7 +192,7 @@ static void set_dma_extent_max(Object *obj, Visitor *v, const char *name,
         size = size_to_str(value);
         error_setg(errp, REFUSES "it is not a power of two that is at least a "
                    "page of the host", name, size);
-        error_append_hint(errp, "Leave '%s' out to get 32M.\n", name);
+        error_append_hint(errp, "Leave '%s' out to get 8M.\n", name);
         return;
     }
     MEMORY_BACKEND_GUEST_MEMFD(obj)->dma_extent_max = value;
@@ -240,7 +240,7 @@ static void guest_memfd_backend_class_init(ObjectClass *oc, const void *data)
     object_class_property_set_description(oc, "dma-extent-max",
                                           "How much shared memory devices get"
                                           " in one mapping, if other memory is"
-                                          " private (default: 32M)");
+                                          " private (default: 8M)");
 }
 
 static const TypeInfo guest_memfd_backend_types[] = {

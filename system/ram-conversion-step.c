@@ -216,36 +216,35 @@ static void put_back(const RamConversionStep *step, const unsigned long *pages,
     }
 }
 
+/* How often devices have a page, at most, as a power of two */
+static unsigned int times_mapped(const RamBlockAttributes *attr)
+{
+    return pow2ceil(MAX(attr->dma_windows, 1));
+}
+
 uint64_t ram_conversion_step_size(RAMBlock *rb)
 {
     RamBlockAttributes *attr = rb->attributes;
-    uint64_t most = RAM_CONVERSION_STEP;
+    uint64_t most;
 
-    if (!QLIST_EMPTY(&attr->rdl_list) && attr->dma_extent_max) {
-        most = MIN(RAM_CONVERSION_STEP_MAPPED,
-                   RAM_CONVERSION_RUNS * attr->dma_extent_max);
+    if (QLIST_EMPTY(&attr->rdl_list) || !attr->dma_extent_max) {
+        return RAM_CONVERSION_STEP;
     }
-    return ram_converts_in_place(rb) ? MAX(most, rb->page_size) : most;
-}
-
-/* Ends a step where a huge page begins, if it can be. */
-static uint64_t whole_pages(const RamConversionStep *step, uint64_t size)
-{
-    uint64_t end = step->offset + size;
-    uint64_t whole = QEMU_ALIGN_DOWN(end, step->rb->page_size);
-
-    return ram_converts_in_place(step->rb) && whole > step->offset
-        ? whole - step->offset : size;
+    most = MIN(RAM_CONVERSION_STEP_MAPPED,
+               RAM_CONVERSION_RUNS * attr->dma_extent_max);
+    return MAX(most / times_mapped(attr), qemu_real_host_page_size());
 }
 
 /* Devices take a call for each run, so a step has no more than some. */
 static void limit_runs(RamConversionStep *step)
 {
+    const int most = MAX(RAM_CONVERSION_RUNS /
+                         times_mapped(step->rb->attributes), 1);
     Run run = {};
 
     for (int runs = 0; next_run(step, step->pages, &run); runs++) {
-        if (runs == RAM_CONVERSION_RUNS) {
-            step->size = whole_pages(step, run.offset);
+        if (runs == most) {
+            step->size = run.offset;
             return;
         }
     }

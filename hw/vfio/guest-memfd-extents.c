@@ -229,13 +229,18 @@ int vfio_extents_remove(VFIOExtents *extents, uint64_t start, uint64_t size)
 }
 
 /* Finds how far extents lie side by side from one on, as far as one may go. */
-static uint64_t find_end(VFIOExtents *extents, const Extent *extent)
+static uint64_t find_end(VFIOExtents *extents, const Extent *extent,
+                         const VFIOExtentsLimit *left)
 {
-    uint64_t end = extent->last + 1;
-    uint64_t most = QEMU_ALIGN_DOWN(extent->start, extents->max) + extents->max;
+    uint64_t start = extent->start, end = extent->last + 1;
+    uint64_t most = MIN(QEMU_ALIGN_DOWN(start, extents->max) + extents->max -
+                        start, left->size);
 
-    while (end < most &&
-           (extent = interval_tree_iter_first(&extents->root, end, end))) {
+    for (size_t count = 0; count < left->count; count++) {
+        extent = interval_tree_iter_first(&extents->root, end, end);
+        if (!extent || extent->last - start >= most) {
+            break;
+        }
         end = extent->last + 1;
     }
     return end;
@@ -251,22 +256,22 @@ static void join_range(VFIOExtents *extents, uint64_t start, uint64_t end)
     }
 }
 
-size_t vfio_extents_join(VFIOExtents *extents, size_t most)
+void vfio_extents_join(VFIOExtents *extents, VFIOExtentsLimit *left)
 {
-    size_t before = extents->count, joined = 0;
     uint64_t at = 0;
     Extent *extent;
 
-    while (joined < most &&
+    while (left->count &&
            (extent = interval_tree_iter_first(&extents->root, at,
                                               UINT64_MAX))) {
         uint64_t start = extent->start, past = extent->last + 1;
+        size_t before = extents->count;
 
-        at = find_end(extents, extent);
+        at = find_end(extents, extent, left);
         if (at > past) {
             join_range(extents, start, at);
-            joined = before - extents->count;
+            left->count -= MIN(left->count, before - extents->count);
+            left->size -= at - start;
         }
     }
-    return most - MIN(joined, most);
 }

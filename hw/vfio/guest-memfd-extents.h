@@ -77,15 +77,23 @@ int vfio_extents_add(VFIOExtents *extents, uint64_t start, uint64_t size);
 int vfio_extents_remove(VFIOExtents *extents, uint64_t start, uint64_t size);
 
 /**
+ * struct VFIOExtentsLimit - how much may be joined
+ * @count: by how many extents there may be fewer
+ * @size: how much may be mapped anew for that, in bytes
+ */
+typedef struct VFIOExtentsLimit {
+    size_t count;
+    uint64_t size;
+} VFIOExtentsLimit;
+
+/**
  * vfio_extents_join: map what lies side by side by one call
  * @extents: what is mapped; no device may access it meanwhile
- * @most: how many extents may be joined, or somewhat more
+ * @left: how much may be joined; made less by what was
  *
  * What a container then fails to map again is told to @lose.
- *
- * Return: what is left of @most
  */
-size_t vfio_extents_join(VFIOExtents *extents, size_t most);
+void vfio_extents_join(VFIOExtents *extents, VFIOExtentsLimit *left);
 
 /**
  * vfio_extents_count: how many calls it takes to unmap all

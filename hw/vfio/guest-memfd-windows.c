@@ -35,6 +35,7 @@ typedef struct Shown {
     VFIOExtents *extents;           /* by addresses for devices */
     RamDiscardListener listener;
     IntervalTreeRoot by_offset;
+    unsigned int most;              /* windows that there were of a page */
     QLIST_ENTRY(Shown) next;
 } Shown;
 
@@ -177,14 +178,14 @@ static Shown *find_shown(VFIOWindows *windows, const MemoryRegion *mr)
     return NULL;
 }
 
-/* Listens to all conversions of the memory. */
+/*
+ * Listens to all conversions of the memory.  No window shows any of it yet, so
+ * that nothing is to be told at first, and no look at all states be taken.
+ */
 static Shown *add_shown(VFIOWindows *windows, MemoryRegion *mr)
 {
     Shown *shown = g_new0(Shown, 1);
-    MemoryRegionSection all = {
-        .mr = mr,
-        .size = int128_make64(memory_region_size(mr)),
-    };
+    MemoryRegionSection nothing = { .mr = mr };
 
     shown->windows = windows;
     shown->mr = mr;
@@ -194,14 +195,23 @@ static Shown *add_shown(VFIOWindows *windows, MemoryRegion *mr)
                               true);
     shown->listener.notify_try_discard = notify_try_discard;
     ram_discard_manager_register_listener(
-        memory_region_get_ram_discard_manager(mr), &shown->listener, &all);
+        memory_region_get_ram_discard_manager(mr), &shown->listener, &nothing);
+    shown->listener.section->size = int128_make64(memory_region_size(mr));
     QLIST_INSERT_HEAD(&windows->shown, shown, next);
     return shown;
+}
+
+/* A step of a conversion has the less the more often devices have a page. */
+static void note_most(Shown *shown, unsigned int most)
+{
+    shown->mr->ram_block->attributes->dma_windows += most - shown->most;
+    shown->most = most;
 }
 
 static void remove_shown(Shown *shown)
 {
     if (shown->listener.section) {
+        note_most(shown, 0);
         ram_discard_manager_unregister_listener(
             memory_region_get_ram_discard_manager(shown->mr), &shown->listener);
     }
@@ -222,7 +232,6 @@ static VFIOWindows *windows_of(VFIOContainer *bcontainer)
     return windows;
 }
 
-/* Not before: to listen anew takes a look at all of a memory's states. */
 static void free_if_empty(VFIOWindows *windows)
 {
     Shown *shown;
@@ -301,16 +310,18 @@ void vfio_guest_memfd_unmap_iova(VFIOContainer *bcontainer, hwaddr iova,
     free_if_empty(windows);
 }
 
-static bool has_room(Shown *shown, uint64_t offset, uint64_t size)
+/* Of a range, no more than there may be. */
+static unsigned int count_windows(Shown *shown, uint64_t offset, uint64_t size)
 {
     uint64_t last = offset + size - 1;
     IntervalTreeNode *node = interval_tree_iter_first(&shown->by_offset, offset,
                                                       last);
+    unsigned int count;
 
-    for (int i = 0; node && i < MOST_OF_A_PAGE; i++) {
+    for (count = 0; node && count < MOST_OF_A_PAGE; count++) {
         node = interval_tree_iter_next(node, offset, last);
     }
-    return !node;
+    return count;
 }
 
 /* Returns 0, so that all parts are tried, and the manager says nothing. */
@@ -328,10 +339,13 @@ static void add_window(Shown *shown, MemoryRegionSection *section, hwaddr iova,
 {
     Part part = { iova, int128_get64(section->size) };
     uint64_t offset = section->offset_within_region;
+    unsigned int others;
     Window *window;
 
     ram_block_attributes_lock();
-    if (has_room(shown, offset, part.size)) {
+    others = count_windows(shown, offset, part.size);
+    if (others < MOST_OF_A_PAGE) {
+        note_most(shown, MAX(shown->most, others + 1));
         window = insert_window(shown, part, offset, readonly);
         ram_discard_manager_replay_populated(
             memory_region_get_ram_discard_manager(shown->mr), section,

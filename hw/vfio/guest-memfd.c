@@ -7,12 +7,10 @@
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
 #include "qapi/error.h"
+#include "system/ram-conversion.h"
 #include "system/ramblock.h"
 #include "guest-memfd-map.h"
 #include "pci.h"
-
-/* Joined at once, at most, as vCPUs and the main loop wait for that */
-#define JOINED_AT_ONCE  1024
 
 static int extent_map(void *opaque, uint64_t start, uint64_t size)
 {
@@ -115,9 +113,12 @@ static bool any_may_access_memory(const VFIOContainer *bcontainer)
     return false;
 }
 
+/* No more than a conversion has in a step, as others wait for that. */
 static void join_some(VFIOContainer *bcontainer)
 {
-    size_t left = JOINED_AT_ONCE;
+    VFIOExtentsLimit left = {
+        .count = RAM_CONVERSION_RUNS, .size = RAM_CONVERSION_STEP_MAPPED,
+    };
     VFIORamDiscardListener *vrdl;
 
     QLIST_FOREACH(vrdl, &bcontainer->vrdl_list, next) {
@@ -125,7 +126,7 @@ static void join_some(VFIOContainer *bcontainer)
 
         if (vrdl->extents) {
             before = vfio_extents_count(vrdl->extents);
-            left = vfio_extents_join(vrdl->extents, left);
+            vfio_extents_join(vrdl->extents, &left);
             vfio_guest_memfd_count(vrdl->mr, vrdl->extents, before);
         }
     }

@@ -22,9 +22,9 @@
 /*
  * Of one step if devices have the memory mapped: a mapping is what they get in
  * one step.  VFIO has 65,535 of them by default, half of which QEMU keeps for
- * other memory, so this is for 1 TiB.
+ * other memory, so this is for 256 GiB.
  */
-#define RAM_CONVERSION_STEP_MAPPED (32 * MiB)
+#define RAM_CONVERSION_STEP_MAPPED (8 * MiB)
 
 /* Of such a step: runs of pages, or mappings, as many as the other one has. */
 #define RAM_CONVERSION_RUNS 512
@@ -68,7 +68,7 @@ typedef struct RamConversionStep {
  * ram_conversion_step_size: how much of a RAMBlock is converted at once
  * @rb: RAMBlock with private memory
  *
- * In place, a huge page is one for the kernel, too.
+ * Pages of 2 MiB are whole, of larger ones it is a part.
  *
  * Context: ram_block_attributes_lock(); after that it can be another size.
  *

@@ -132,8 +132,8 @@ static void test_in_place(void)
 {
     set_up(true, GiB);
     g_assert_cmpint(convert_all(false), ==, 0);
-    g_assert_cmpuint(seen.calls, ==, SIZE / GiB);
-    g_assert_cmpuint(seen.largest, ==, GiB);
+    g_assert_cmpuint(seen.calls, ==, SIZE / RAM_CONVERSION_STEP);
+    g_assert_cmpuint(seen.largest, ==, RAM_CONVERSION_STEP);
     g_assert_cmpuint(shared_size(), ==, SIZE);
     g_assert_cmpuint(block.attributes->nr_whole, ==, 0);
 
@@ -146,16 +146,16 @@ static void test_in_place(void)
 /* What was done before the busy page is undone, and nothing else. */
 static void test_busy(void)
 {
-    const uint64_t steps = SIZE / GiB;
+    const uint64_t steps = SIZE / RAM_CONVERSION_STEP;
 
     set_up(true, GiB);
     seen.is_busy = true;
     g_assert_cmpint(convert_all(false), ==, -EAGAIN);
     g_assert_cmpuint(seen.calls, ==,
                      (steps - 1) * 2 + RAM_CONVERSION_TRIES + 1);
-    g_assert_cmpuint(seen.largest, ==, GiB);
+    g_assert_cmpuint(seen.largest, ==, RAM_CONVERSION_STEP);
     g_assert_cmpuint(shared_size(), ==, 0);
-    g_assert_cmpuint(block.attributes->nr_whole, ==, steps);
+    g_assert_cmpuint(block.attributes->nr_whole, ==, SIZE / GiB);
     g_assert_cmpuint(block.attributes->failures, ==, 1);
     tear_down();
 }

@@ -85,6 +85,7 @@ static void test_large(gconstpointer opaque)
     const uint64_t size = GPOINTER_TO_UINT(opaque) * GiB;
     const size_t extents = size / EXTENT;
     Counter counter = { .limit = 65535 };
+    VFIOExtentsLimit all_of_it = { SIZE_MAX, UINT64_MAX };
     VFIOExtents *all = vfio_extents_new(&counter_ops, &counter, EXTENT,
                                             false);
 
@@ -110,9 +111,9 @@ static void test_large(gconstpointer opaque)
     }
     g_assert_cmpuint(counter.mapped, ==, MIN(2 * extents, counter.limit));
 
-    vfio_extents_join(all, SIZE_MAX);
+    vfio_extents_join(all, &all_of_it);
     g_assert_cmpint(vfio_extents_add(all, 0, size), ==, 0);
-    vfio_extents_join(all, SIZE_MAX);
+    vfio_extents_join(all, &all_of_it);
     g_assert_cmpuint(counter.mapped, ==, extents);
     g_assert_cmpuint(counter.bytes, ==, size);
 
