@@ -70,6 +70,22 @@ static void enter_queue(RamConversion *request)
     request->phase = is_first(request) ? CONVERT : WAIT;
 }
 
+static void remove_request(RamConversion *request)
+{
+    if (QTAILQ_IN_USE(request, node)) {
+        QTAILQ_REMOVE(&requests, request, node);
+        if (!QTAILQ_EMPTY(&requests)) {
+            qemu_cond_broadcast(&requests_cond);
+        }
+    }
+}
+
+static void leave_queue(RamConversion *request)
+{
+    QEMU_LOCK_GUARD(&requests_mutex);
+    remove_request(request);
+}
+
 static void await_turn(RamConversion *request)
 {
     QEMU_LOCK_GUARD(&requests_mutex);
@@ -141,7 +157,7 @@ static int find_step(const RamConversion *request, hwaddr *at,
     return others ?: ret;
 }
 
-/* A step ends where it should, and not within a huge page if it can be. */
+/* A step ends where it should. */
 static RamConversionStep first_step(const MemoryRegionSection *section)
 {
     RamConversionStep step = {
@@ -300,7 +316,8 @@ static int try_step(const MemoryRegionSection *section, uint64_t size,
     return ret;
 }
 
-int ram_conversion_try(hwaddr start, uint64_t size, bool to_private)
+/* If there are no requests, or only those that wait for who calls this. */
+static int try_range(hwaddr start, uint64_t size, bool to_private, bool first)
 {
     unsigned long pages[BITS_TO_LONGS(RAM_CONVERSION_STEP / (4 * KiB))];
     RamConversionStep step = { .pages = pages };
@@ -308,13 +325,10 @@ int ram_conversion_try(hwaddr start, uint64_t size, bool to_private)
     hwaddr at = start;
     int ret = -EAGAIN;
 
-    if (!ram_conversion_is_range(start, size) || size > RAM_CONVERSION_STEP) {
-        return ret;
-    }
     RCU_READ_LOCK_GUARD();
     ram_block_attributes_lock();
     /* Whoever begins a request after this waits for the lock. */
-    if (QTAILQ_EMPTY_RCU(&requests) &&
+    if ((first || QTAILQ_EMPTY_RCU(&requests)) &&
         ram_conversion_find(&at, start + size, to_private, &section) > 0) {
         ret = try_step(&section, size, to_private, &step);
         memory_region_unref(section.mr);
@@ -322,6 +336,37 @@ int ram_conversion_try(hwaddr start, uint64_t size, bool to_private)
     ram_block_attributes_unlock();
     if (!ret) {
         ram_conversion_step_free(&step, to_private);
+    }
+    return ret;
+}
+
+/* With two backings others must wait until the other side is given back. */
+static int try_in_queue(hwaddr start, uint64_t size, bool to_private)
+{
+    RamConversion request = {
+        .start = start, .end = start + size, .to_private = to_private,
+    };
+    int ret = -EAGAIN;
+
+    enter_queue(&request);
+    if (request.phase == CONVERT) {
+        ret = try_range(start, size, to_private, true);
+    }
+    leave_queue(&request);
+    return ret;
+}
+
+int ram_conversion_try(hwaddr start, uint64_t size, bool to_private)
+{
+    int ret;
+
+    if (!ram_conversion_is_range(start, size) || size > RAM_CONVERSION_STEP) {
+        return -EAGAIN;
+    }
+    ret = machine_converts_in_place(current_machine)
+        ? try_range(start, size, to_private, false)
+        : try_in_queue(start, size, to_private);
+    if (!ret) {
         trace_ram_conversion(start, size, ram_state_name(to_private));
         trace_ram_conversion_done(start, start + size,
                                   ram_state_name(to_private), 0);
@@ -355,23 +400,11 @@ RamConversion *ram_conversion_begin(hwaddr start, uint64_t size,
     return request;
 }
 
-static void leave_queue(RamConversion *request)
-{
-    if (QTAILQ_IN_USE(request, node)) {
-        QTAILQ_REMOVE(&requests, request, node);
-        if (!QTAILQ_EMPTY(&requests)) {
-            qemu_cond_broadcast(&requests_cond);
-        }
-    }
-}
-
 static int end_request(RamConversion *request)
 {
     int ret = request->ret;
 
-    qemu_mutex_lock(&requests_mutex);
     leave_queue(request);
-    qemu_mutex_unlock(&requests_mutex);
     if (ret == -EAGAIN && !request->rb) {
         warn_report_once("guest memory at 0x%" HWADDR_PRIx ", size 0x%"
                          HWADDR_PRIx ", cannot become %s: something on the "
@@ -416,7 +449,7 @@ static void abandon_request(RamConversion *request)
 {
     request->phase = END;
     request->ret = -ECANCELED;
-    leave_queue(request);
+    remove_request(request);
 }
 
 void ram_conversion_abandon(RamConversion *request)

@@ -17,9 +17,12 @@ ModelBlock model_blocks[MODEL_BLOCKS];
 bool model_hides;
 int model_keeps;
 int model_most_calls;
+uint64_t model_most_bytes;
 
 static QemuMutex lock;
-static int calls;               /* of devices since it was taken */
+/* What devices were told since it was taken */
+static int calls;
+static uint64_t bytes;
 
 static void __attribute__((__constructor__)) lock_init(void)
 {
@@ -99,6 +102,7 @@ void ram_block_attributes_lock(void)
 {
     qemu_mutex_lock(&lock);
     calls = 0;
+    bytes = 0;
     if (loss.block && !loss.after--) {
         lose_block(loss.block);
         loss.block = NULL;
@@ -122,7 +126,9 @@ void ram_block_attributes_set(RamBlockAttributes *attr, uint64_t offset,
 
 static void give(ModelBlock *block, uint64_t offset, uint64_t size, bool give)
 {
+    bytes += size;
     model_most_calls = MAX(model_most_calls, ++calls);
+    model_most_bytes = MAX(model_most_bytes, bytes);
     for (uint64_t at = offset; at < offset + size; at += page_size()) {
         /* A device is given what is shared, and never loses it then. */
         g_assert_true(block->kvm[at / page_size()]);
@@ -186,9 +192,9 @@ int kvm_set_memory_state(RAMBlock *rb, uint64_t offset, uint64_t size,
     }
     *done = size;
     if (ret) {
-        /* Huge pages are converted one by one. */
-        *done = stub_in_place && rb->page_size > page_size()
-            ? QEMU_ALIGN_DOWN(size / 2, rb->page_size) : 0;
+        /* A guest may see memory in parts, of which one fails. */
+        *done = stub_in_place || ret == -EAGAIN
+            ? 0 : QEMU_ALIGN_DOWN(size / 2, page_size());
     }
     for (uint64_t at = offset; at < offset + *done; at += page_size()) {
         block->kvm[at / page_size()] = !private;
@@ -212,6 +218,8 @@ int ram_private_end(RAMBlock *rb, uint64_t offset, uint64_t size)
 static void check_other_side(RAMBlock *rb, uint64_t offset, uint64_t size,
                              bool private)
 {
+    /* Others may do something in between, if they do not wait. */
+    g_thread_yield();
     for (uint64_t at = offset; at < offset + size; at += page_size()) {
         g_assert_true(test_bit(at / page_size(), rb->attributes->bitmap) !=
                       private);

@@ -54,6 +54,8 @@ extern int model_keeps;
 
 /* How often devices were told of memory while the lock was held, at most */
 extern int model_most_calls;
+/* And of how much, in bytes */
+extern uint64_t model_most_bytes;
 
 /* No device has memory of a block any more. */
 void model_lose_device(ModelBlock *block);

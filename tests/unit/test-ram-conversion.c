@@ -89,6 +89,9 @@ static void test_refused_always(const void *opaque)
 
 static void test_busy(const void *opaque)
 {
+    /* Then comes a block that no device has, which would be refused, too. */
+    const int steps = DIV_ROUND_UP(MODEL_PAGES * page_size(),
+                                   RAM_CONVERSION_STEP_MAPPED);
     static ModelStates before;
 
     model_set_up(opaque);
@@ -97,7 +100,7 @@ static void test_busy(const void *opaque)
     g_assert_cmpint(convert(0, 2 * MODEL_PAGES, false), ==, 0);
     model_check_converted(before, 0, 2 * MODEL_PAGES, true);
     model_copy(before);
-    model_refuse_after(3, 10, -EAGAIN);
+    model_refuse_after(steps + 1, 10, -EAGAIN);
     g_assert_cmpint(convert(0, 2 * MODEL_PAGES, true), ==, -EAGAIN);
     model_check_unchanged(before);
     model_check_equal(true);
@@ -270,33 +273,85 @@ static void test_many_runs(const void *opaque)
     model_tear_down();
 }
 
+/* What devices have more than once costs as much as so much more memory. */
+static void test_many_windows(const void *opaque)
+{
+    enum { WINDOWS = 100, AT_MOST = 128 };
+
+    model_set_up(opaque);
+    model_refuse_after(0, 0, 0);
+    model_blocks[0].attr.dma_windows = WINDOWS;
+    model_most_bytes = model_most_calls = 0;
+    g_assert_cmpint(convert(0, MODEL_PAGES, false), ==, 0);
+    g_assert_cmpuint(model_most_bytes, ==,
+                     RAM_CONVERSION_STEP_MAPPED / AT_MOST);
+    for (int at = 0; at < MODEL_PAGES; at += 2) {
+        g_assert_cmpint(convert(at, 1, true), ==, 0);
+    }
+    model_most_calls = 0;
+    g_assert_cmpint(convert(0, MODEL_PAGES, false), ==, 0);
+    g_assert_cmpint(model_most_calls, ==, RAM_CONVERSION_RUNS / AT_MOST);
+    model_check_equal(true);
+    model_tear_down();
+}
+
+typedef struct Often {
+    QemuThread thread;
+    hwaddr first;
+    hwaddr count;
+    bool to_private;
+} Often;
+
 static void *convert_often(void *opaque)
 {
-    bool to_private = opaque;
+    const Often *often = opaque;
 
     rcu_register_thread();
     for (int i = 0; i < 100; i++) {
-        g_assert_cmpint(convert(MODEL_PAGES / 2, MODEL_PAGES, to_private), ==,
-                        0);
+        g_assert_cmpint(convert(often->first, often->count, often->to_private),
+                        ==, 0);
     }
     rcu_unregister_thread();
     return NULL;
 }
 
+/* Some threads want a range to be private, some to be shared. */
+static void convert_in_threads(hwaddr first, hwaddr count)
+{
+    Often often[THREADS];
+
+    for (int i = 0; i < THREADS; i++) {
+        often[i].first = first;
+        often[i].count = count;
+        often[i].to_private = i % 2;
+        qemu_thread_create(&often[i].thread, "convert", convert_often,
+                           &often[i], QEMU_THREAD_JOINABLE);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        qemu_thread_join(&often[i].thread);
+    }
+}
+
+/* What is given back of a page is not what others have made it meanwhile. */
+static void test_overlapping_pages(const void *opaque)
+{
+    model_set_up(opaque);
+    model_refuse_after(0, 0, 0);
+    for (int i = 0; i < 20; i++) {
+        convert_in_threads(7, 3);
+        g_assert_true(model_is_shared(&model_blocks[0], 7) ==
+                      model_is_shared(&model_blocks[0], 9));
+    }
+    model_check_equal(true);
+    model_tear_down();
+}
+
 /* Whoever is the last, all of the range is what it wants. */
 static void test_overlapping(const void *opaque)
 {
-    QemuThread threads[THREADS];
-
     model_set_up(opaque);
     model_refuse_after(0, 0, 0);
-    for (int i = 0; i < THREADS; i++) {
-        qemu_thread_create(&threads[i], "convert", convert_often,
-                           (void *)(uintptr_t)(i % 2), QEMU_THREAD_JOINABLE);
-    }
-    for (int i = 0; i < THREADS; i++) {
-        qemu_thread_join(&threads[i]);
-    }
+    convert_in_threads(MODEL_PAGES / 2, MODEL_PAGES);
     for (int at = MODEL_PAGES / 2; at < MODEL_PAGES; at++) {
         g_assert_true(model_is_shared(&model_blocks[0], at) ==
                       model_is_shared(&model_blocks[1], at - MODEL_PAGES / 2));
@@ -353,7 +408,9 @@ int main(int argc, char **argv)
         { "pauses", test_pauses },
         { "device-unplugged", test_device_unplugged },
         { "many-runs", test_many_runs },
+        { "many-windows", test_many_windows },
         { "overlapping", test_overlapping },
+        { "overlapping-pages", test_overlapping_pages },
         { "bad-ranges", test_bad_ranges },
     };
 
