@@ -23,6 +23,21 @@ typedef struct DirectbootBlob {
 } DirectbootBlob;
 
 /**
+ * struct DirectbootPiece - something in guest memory
+ * @name: in words
+ * @blob: its address, and its data; size 0 if others write it: the firmware,
+ *     or the loader of images
+ * @room: how much memory it takes, in bytes
+ * @is_image: whether the loader of images writes it
+ */
+typedef struct DirectbootPiece {
+    const char *name;
+    DirectbootBlob blob;
+    uint64_t room;
+    bool is_image;
+} DirectbootPiece;
+
+/**
  * struct DirectbootKernel - what a kernel is told of
  * @setup: a bzImage's setup sectors; no data for an ELF kernel
  * @initrd: size 0 if there is none
@@ -74,6 +89,17 @@ void directboot_fill_boot_params(uint8_t *page, const DirectbootKernel *kernel);
  * directboot_fill_start_info() - the same for an ELF kernel: hvm_start_info
  */
 void directboot_fill_start_info(uint8_t *page, const DirectbootKernel *kernel);
+
+/**
+ * directboot_check_pieces() - whether all has its place in memory
+ * @pieces: array of struct DirectbootPiece, the kernel's first
+ * @below_4g: how much RAM there is below 4 GiB, in bytes
+ * @errp: set to what is not in RAM, or overlaps
+ *
+ * Return: false with @errp set, or true.
+ */
+bool directboot_check_pieces(const GArray *pieces, uint64_t below_4g,
+                             Error **errp);
 
 /**
  * directboot_set_up_chipset() - set registers as firmware does

@@ -30,19 +30,7 @@
 #include "directboot-internal.h"
 #include "trace.h"
 
-#define LOW_MEMORY_END  0xa0000
 #define LINUX64_ENTRY   0x200           /* from where the kernel was loaded */
-
-/*
- * Something in guest memory.  @blob.size is 0 if others write it: the firmware,
- * or, if it @is_image, the loader of images; @room is how much memory it takes.
- */
-typedef struct Piece {
-    const char *name;
-    DirectbootBlob blob;
-    uint64_t room;
-    bool is_image;
-} Piece;
 
 typedef struct DirectBoot {
     X86MachineState *x86ms;
@@ -136,8 +124,9 @@ static DirectbootBlob item_blob(DirectBoot *boot, hwaddr addr, uint16_t key)
 static void add_piece(DirectBoot *boot, const char *name, DirectbootBlob blob,
                       uint64_t room)
 {
-    Piece piece = { .name = name, .blob = blob,
-                    .room = MAX(room, blob.size) };
+    DirectbootPiece piece = {
+        .name = name, .blob = blob, .room = MAX(room, blob.size),
+    };
 
     if (piece.room) {
         g_array_append_val(boot->pieces, piece);
@@ -211,18 +200,32 @@ static bool add_linux64(DirectBoot *boot, DirectbootKernel *kernel,
     return true;
 }
 
+/* Segments of a kernel that is loaded already; others may lie between them. */
+static void add_segments(DirectBoot *boot)
+{
+    hwaddr at = item_number(boot, FW_CFG_KERNEL_ADDR), start, end;
+    hwaddr kernel_end = at + item_number(boot, FW_CFG_KERNEL_SIZE);
+
+    while (rom_find_next(at, &start, &end) && start < kernel_end) {
+        DirectbootPiece segment = {
+            .name = "kernel", .is_image = true, .blob.addr = start,
+            .room = end - start,
+        };
+
+        g_array_append_val(boot->pieces, segment);
+        at = end;
+    }
+}
+
 static bool add_pvh(DirectBoot *boot, Layout *layout, Error **errp)
 {
-    Piece image = { .name = "kernel", .is_image = true,
-                    .blob.addr = item_number(boot, FW_CFG_KERNEL_ADDR),
-                    .room = item_number(boot, FW_CFG_KERNEL_SIZE) };
     uint32_t entry = item_number(boot, FW_CFG_KERNEL_ENTRY);
 
     if (!entry || item_blob(boot, 0, FW_CFG_KERNEL_DATA).data) {
         refuse_kernel(boot, errp);
         return false;
     }
-    g_array_append_val(boot->pieces, image);
+    add_segments(boot);
     layout->params.kind = cpu_to_le32(DIRECTBOOT_PVH);
     layout->params.entry = cpu_to_le64(entry);
     return true;
@@ -306,76 +309,6 @@ static bool plan_layout(DirectBoot *boot, Layout *layout, Error **errp)
     return true;
 }
 
-static bool is_in_ram(DirectBoot *boot, const Piece *piece)
-{
-    hwaddr start = piece->blob.addr, end = start + piece->room;
-
-    return end <= LOW_MEMORY_END ||
-           (start >= 1 * MiB && end <= boot->x86ms->below_4g_mem_size);
-}
-
-static bool pieces_overlap(const Piece *a, const Piece *b)
-{
-    return a->blob.addr < b->blob.addr + b->room &&
-           b->blob.addr < a->blob.addr + a->room;
-}
-
-/* What -device loader and the like put there */
-static bool check_images(const Piece *piece, Error **errp)
-{
-    ERRP_GUARD();
-    hwaddr image, image_end, start = piece->blob.addr;
-
-    if (piece->is_image || !rom_find_next(start, &image, &image_end) ||
-        image >= start + piece->room) {
-        return true;
-    }
-    error_setg(errp, "%s at 0x%" HWADDR_PRIx ", size 0x%" PRIx64 ", and an "
-               "image that is loaded to 0x%" HWADDR_PRIx ", size 0x%"
-               HWADDR_PRIx ", overlap", piece->name, start, piece->room, image,
-               image_end - image);
-    error_append_hint(errp, "Load the image to another address.\n");
-    return false;
-}
-
-static bool check_piece(DirectBoot *boot, int nr, Error **errp)
-{
-    ERRP_GUARD();
-    const Piece *piece = &g_array_index(boot->pieces, Piece, nr);
-
-    if (!is_in_ram(boot, piece)) {
-        error_setg(errp, "%s at 0x%" HWADDR_PRIx ", size 0x%" PRIx64 ", is not "
-                   "in RAM, of which 0x%" HWADDR_PRIx " bytes are below 4 GiB",
-                   piece->name, piece->blob.addr, piece->room,
-                   boot->x86ms->below_4g_mem_size);
-        error_append_hint(errp, "Give the guest more memory, with -m.\n");
-        return false;
-    }
-    for (int i = 0; i < nr; i++) {
-        const Piece *other = &g_array_index(boot->pieces, Piece, i);
-
-        if (pieces_overlap(piece, other)) {
-            error_setg(errp, "%s at 0x%" HWADDR_PRIx ", size 0x%" PRIx64
-                       ", and %s at 0x%" HWADDR_PRIx ", size 0x%" PRIx64
-                       ", overlap", piece->name, piece->blob.addr, piece->room,
-                       other->name, other->blob.addr, other->room);
-            error_append_hint(errp, "Give the guest more memory, with -m.\n");
-            return false;
-        }
-    }
-    return check_images(piece, errp);
-}
-
-static bool check_pieces(DirectBoot *boot, Error **errp)
-{
-    for (int i = 0; i < boot->pieces->len; i++) {
-        if (!check_piece(boot, i, errp)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void lay_blob(const DirectbootBlob *blob, const char *name)
 {
     trace_directboot_lay(name, blob->addr, blob->size);
@@ -386,12 +319,15 @@ static void lay_blob(const DirectbootBlob *blob, const char *name)
 static bool plan_and_lay(DirectBoot *boot, Error **errp)
 {
     g_autoptr(Layout) layout = g_new0(Layout, 1);
+    uint64_t below_4g = boot->x86ms->below_4g_mem_size;
 
-    if (!plan_layout(boot, layout, errp) || !check_pieces(boot, errp)) {
+    if (!plan_layout(boot, layout, errp) ||
+        !directboot_check_pieces(boot->pieces, below_4g, errp)) {
         return false;
     }
     for (int i = 0; i < boot->pieces->len; i++) {
-        Piece *piece = &g_array_index(boot->pieces, Piece, i);
+        DirectbootPiece *piece =
+            &g_array_index(boot->pieces, DirectbootPiece, i);
 
         if (piece->blob.size) {
             lay_blob(&piece->blob, piece->name);
@@ -442,7 +378,7 @@ bool directboot_find_next(hwaddr addr, hwaddr *start, hwaddr *end)
 
     for (int i = 0; machine_boot && i < machine_boot->pieces->len; i++) {
         DirectbootBlob *each =
-            &g_array_index(machine_boot->pieces, Piece, i).blob;
+            &g_array_index(machine_boot->pieces, DirectbootPiece, i).blob;
 
         if (each->size && each->addr + each->size > addr &&
             (!found || each->addr < *start)) {
@@ -493,7 +429,7 @@ void directboot_setup(X86MachineState *x86ms)
     boot = g_new0(DirectBoot, 1);
     boot->x86ms = x86ms;
     boot->fw_cfg = x86ms->fw_cfg;
-    boot->pieces = g_array_new(false, false, sizeof(Piece));
+    boot->pieces = g_array_new(false, false, sizeof(DirectbootPiece));
     machine_boot = boot;
     qemu_register_reset_nosnapshotload(directboot_reset, NULL);
 }

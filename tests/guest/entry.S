@@ -1,8 +1,8 @@
 /*
  * Small kernels of several kinds, which look at how they are started
  *
- * PADDING, MULTIBOOT or NO_ENTRY make an ELF kernel another one; LINUX is a
- * bzImage, as objcopy makes it.
+ * PADDING, MULTIBOOT, NO_ENTRY or LOW make an ELF kernel another one; LINUX is
+ * a bzImage, as objcopy makes it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -12,6 +12,7 @@
 #define GOOD            21
 #define BAD             22
 #define CR0_NW_CD       0x60000000
+#define IN_LOW_MEMORY   0x10377301
 
 #ifdef LINUX
         .section .setup, "a"
@@ -73,6 +74,12 @@ image:  hlt
 #endif
 #endif
 
+#ifdef LOW
+        .section .low, "a"
+low_word:
+        .long   IN_LOW_MEMORY
+#endif
+
         .text
 #ifdef MULTIBOOT
         .balign 4
@@ -84,6 +91,10 @@ start:
         mov     %cr0, %eax
         cmp     $0x11, %eax
         jne     bad
+#ifdef LOW
+        cmpl    $IN_LOW_MEMORY, low_word
+        jne     bad
+#endif
         push    %eax
         pop     %ebx
 #endif

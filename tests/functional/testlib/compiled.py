@@ -23,6 +23,8 @@ GUESTS = [path.stem for path in sorted(GUEST.glob('*.c'))
 # guests that scenarios want with macros
 ENTRIES = [('-m32', '-DPADDING=4'), ('-m32', '-DPADDING=8'),
            ('-m64', '-DPADDING=4'), ('-m64', '-DPADDING=8')]
+# the second where directboot has the start info
+LOW_KERNELS = 0x30000, 0x10000
 REFUSED_ENTRIES = [('-m32', '-DPADDING=4', '-DMULTIBOOT'),
                    ('-m64', '-DPADDING=4', '-DMULTIBOOT'),
                    ('-m64', '-DPADDING=4', '-DNO_ENTRY')]
@@ -130,10 +132,10 @@ def firmware(name, *flags):
                     GUEST / f'{name}.c')
 
 
-def elf_kernel(name, *words):
+def elf_kernel(name, *words, script='pvh.lds'):
     """Return a guest that is an ELF kernel."""
     flags = [flag for flag in BARE if flag != '-mno-red-zone']
-    return Compiled(name, GUEST, *flags, f'-Wl,-T,{GUEST}/pvh.lds', *words)
+    return Compiled(name, GUEST, *flags, f'-Wl,-T,{GUEST}/{script}', *words)
 
 
 @functools.cache
@@ -146,6 +148,14 @@ def pvh_kernel():
 def entry_kernel(*flags):
     """Return a kernel that looks at no more than the state it starts in."""
     return elf_kernel(''.join(['entry', *flags]), *flags, GUEST / 'entry.S')
+
+
+@functools.cache
+def low_kernel(address):
+    """Return one of which a part is below 1 MiB, at an address."""
+    return elf_kernel(f'low-{address:x}', '-m32', '-DPADDING=4', '-DLOW',
+                      f'-Wl,--defsym,low={address:#x}', GUEST / 'entry.S',
+                      script='pvh-low.lds')
 
 
 @functools.cache
@@ -177,6 +187,6 @@ def everything():
     return [*(firmware(name) for name in GUESTS),
             *(firmware(*variant) for variant in VARIANTS), pvh_kernel(),
             *(entry_kernel(*flags) for flags in [*ENTRIES, *REFUSED_ENTRIES]),
-            entry_linux(),
+            entry_linux(), *(low_kernel(each) for each in LOW_KERNELS),
             *(program(name) for name in PROGRAMS),
             *(preload(name) for name in PRELOADED)]
