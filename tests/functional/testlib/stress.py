@@ -174,13 +174,18 @@ def run_stress(conversions, page, where=''):
                               flags=(f'-DCONVERSIONS={conversions}',)))
 
 
+def run_seeds(seeds, page, where=''):
+    """Run a random guest as one test."""
+    with check(f'a random guest, {CPUS} processors, {mode()}, pages of '
+               f'{page}, seeds {" ".join(map(str, seeds))}{where}'):
+        guest = RandomGuest(seeds, page)
+        run_guest(guest)
+        expect(guest.resets > 0, True)
+
+
 def run_random(default):
     """Run a guest with the seeds of the command line, or the default ones."""
     seeds = [int(each) for each in sys.argv[1:] if each.isdigit()] or default
     fill_pool('2 MiB', 64)
     for page in '4 KiB', '2 MiB':
-        with check(f'a random guest, {CPUS} processors, {mode()}, pages of '
-                   f'{page}, seeds {" ".join(map(str, seeds))}'):
-            guest = RandomGuest(seeds, page)
-            run_guest(guest)
-            expect(guest.resets > 0, True)
+        run_seeds(seeds, page)
