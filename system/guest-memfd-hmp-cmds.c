@@ -60,7 +60,7 @@ static void print_picture(Monitor *mon, const GuestMemfdInfo *info)
                    huge ? "H" : "p");
     for (; shared; shared = shared->next) {
         if (at % row == 0) {
-            monitor_printf(mon, "\n    0x%012" PRIx64 " ", at);
+            monitor_printf(mon, "\n  0x%010" PRIx64 " ", at);
         }
         monitor_printf(mon, "%c", sign_of(shared->value,
                                           MIN(info->chunk_size,
