@@ -4,7 +4,8 @@ A bare-metal guest (tests/guest/bounds.c) of 64 GiB or of 512 GiB, most of
 which nobody has touched, asks for all of it to be converted by one hypercall:
 whole, when alternate pages of a part are what it is to become, and when the
 host has one page in use, at the end.  With two backings KVM has a word for
-each page, and 512 GiB would take hours.
+each page, and 512 GiB would take hours.  A smaller guest, all of whose memory
+is pinned when it is shared, has a device by each interface of VFIO.
 
 Counted are all instructions that the lab runs: for how long the lock of
 memory's states was held, at most, and until QMP commands were answered.  The
@@ -16,10 +17,20 @@ SPDX-License-Identifier: GPL-2.0-or-later
 
 import json
 import subprocess
+from collections import namedtuple
 
 from .common import TOP, WAYS, compile_plugin, compile_static, in_lab, keep
 
-GUESTS = ('in place', 64), ('in place', 512), ('two backings', 64)
+# of L1, without and with one for the guest
+DEVICES = (), ('--device', 'intel-iommu,intremap=on', '--device',
+               'edu,dma_mask=0xffffffffff')
+
+Guest = namedtuple('Guest', 'way mib page device')
+GUESTS = (Guest('in place', 64 << 10, '4 KiB', 'none'),
+          Guest('in place', 512 << 10, '4 KiB', 'none'),
+          Guest('two backings', 64 << 10, '4 KiB', 'none'),
+          *(Guest('in place', 256, page, device)
+            for page in ('4 KiB', '2 MiB') for device in ('type1', 'iommufd')))
 # 10 ms of a processor that runs 3 instructions in a nanosecond
 TARGET = 30_000_000
 # where Linux loads a program that can be loaded anywhere, if it always takes
@@ -38,18 +49,19 @@ def addresses(*functions):
     return [found[each] + BASE for each in functions]
 
 
-def run_guest(way, gib, library):
-    """Return what was found with one size of guest."""
+def run_guest(guest, library):
+    """Return what was found with one kind of guest."""
     lock, unlock = addresses('ram_block_attributes_lock',
                              'ram_block_attributes_unlock')
     options = (*compile_plugin('count-instructions'),
                *compile_plugin('longest-hold', f'lock={lock:x}',
                                f'unlock={unlock:x}'))
-    print(f'{gib} GiB, {way}', flush=True)
+    print(', '.join(map(str, guest)), flush=True)
     found = json.loads(in_lab(
-        ('--memory', '4G', '--cpus', '1', *WAYS[way], *options),
-        'bench/holds', library, gib))
-    return [{'way': way, 'GiB': gib, **each} for each in found]
+        ('--memory', '4G', '--cpus', '1', *DEVICES[guest.device != 'none'],
+         *WAYS[guest.way], *options),
+        'bench/holds', library, *guest[1:]))
+    return [{**guest._asdict(), **each} for each in found]
 
 
 def millions(*figures):
@@ -60,13 +72,15 @@ def millions(*figures):
 def report(rows):
     """Print the table; return whether all is within the target."""
     print(f'\n  Millions of instructions; target of the lock: <= '
-          f'{TARGET / 1e6:.0f}\n\n  {"GiB":<5}{"":<14}{"conversion":<29}'
+          f'{TARGET / 1e6:.0f}\n\n  {"MiB":<8}{"":<14}{"pages":<7}'
+          f'{"device":<9}{"conversion":<29}'
           f'{"in all":>9}{"lock, longest":>15}'
           f'{"map, median / longest":>23}{"status":>15}')
     for row in rows:
         waits = [millions(each['median'], each['longest'])
                  for each in row['answers'].values()]
-        print(f'  {row["GiB"]:<5}{row["way"]:<14}{row["conversion"]:<29}'
+        print(f'  {row["mib"]:<8}{row["way"]:<14}{row["page"]:<7}'
+              f'{row["device"]:<9}{row["conversion"]:<29}'
               f'{millions(row["instructions"]):>9}'
               f'{millions(row["longest hold"]):>15}'
               f'{waits[0]:>23}{waits[1]:>15}')
@@ -77,6 +91,6 @@ def measure():
     """Measure; return whether the lock is held no longer than the target."""
     library = compile_static('ask-emulator.so', 'bench/ask-emulator.c',
                              flags=('-shared', '-fPIC'))
-    rows = [row for way, gib in GUESTS for row in run_guest(way, gib, library)]
+    rows = [row for guest in GUESTS for row in run_guest(guest, library)]
     keep('holds.json', json.dumps(rows).replace(', {"way', ',\n {"way'))
     return report(rows)

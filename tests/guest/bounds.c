@@ -10,17 +10,18 @@
 
 #define GIB         (1024 * MIB)
 
-#ifndef SIZE_GIB
-#define SIZE_GIB    64ull
+#ifndef SIZE_MIB
+#define SIZE_MIB    (64ull << 10)
 #endif
 /* Whether something on the host can hold memory. */
 #ifndef HOLD
 #define HOLD        0
 #endif
 
-/* Machine q35 has all but 2 GiB there. */
-#define AREA        (4 * GIB)
-#define AREA_END    (AREA + (SIZE_GIB - 2) * GIB)
+/* Machine q35 has all but 2 GiB behind 4 GiB. */
+#define IS_LARGE    (SIZE_MIB * MIB > 2 * GIB)
+#define AREA        (IS_LARGE ? 4 * GIB : 32 * MIB)
+#define AREA_END    (SIZE_MIB * MIB + (IS_LARGE ? 2 * GIB : 0))
 /* One hypercall for each second page takes long. */
 #define PARTED_END  (AREA + 32 * MIB)
 
@@ -47,6 +48,9 @@ static void convert_what_is_held(void)
 
 int guest_main(void)
 {
+    if (!ask_host("more")) {
+        return 0;
+    }
     measure("whole", false, 0);
     measure("whole", true, 0);
     part_pages();
@@ -56,6 +60,6 @@ int guest_main(void)
     if (HOLD) {
         convert_what_is_held();
     }
-    ask_host("stop");
-    return 0;
+    ask_host("reset");
+    return -1;
 }
