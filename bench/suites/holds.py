@@ -31,6 +31,8 @@ GUESTS = (Guest('in place', 64 << 10, '4 KiB', 'none'),
           Guest('two backings', 64 << 10, '4 KiB', 'none'),
           *(Guest('in place', 256, page, device)
             for page in ('4 KiB', '2 MiB') for device in ('type1', 'iommufd')))
+# of QMP, of which answers are awaited
+COMMANDS = 'query-guest-memfd', 'query-status'
 # 10 ms of a processor that runs 3 instructions in a nanosecond
 TARGET = 30_000_000
 # where Linux loads a program that can be loaded anywhere, if it always takes
@@ -77,8 +79,9 @@ def report(rows):
           f'{"in all":>9}{"lock, longest":>15}'
           f'{"map, median / longest":>23}{"status":>15}')
     for row in rows:
-        waits = [millions(each['median'], each['longest'])
-                 for each in row['answers'].values()]
+        # A short conversion may have but one answer.
+        waits = [millions(each['median'], each['longest']) if each else '-'
+                 for each in map(row['answers'].get, COMMANDS)]
         print(f'  {row["mib"]:<8}{row["way"]:<14}{row["page"]:<7}'
               f'{row["device"]:<9}{row["conversion"]:<29}'
               f'{millions(row["instructions"]):>9}'
