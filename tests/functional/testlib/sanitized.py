@@ -26,8 +26,8 @@ def run(program, conversions, where):
     fill_pool('2 MiB', 64)
     vm.QEMU = TOP / f'build/{program}/qemu-system-x86_64'
     # Sanitizers keep what was freed, and books of memory and locks.
-    stress.GROWTH.update({'QEMU': 2048, 'mappings': 2048})
-    stress.RandomGuest.growth.update(stress.GROWTH)
+    for growth in stress.GROWTH, stress.RandomGuest.growth:
+        growth.update({'QEMU': 2048, 'mappings': 2048})
     numbers = [int(each) for each in sys.argv[1:] if each.isdigit()]
     stress.run_stress(numbers[0] if numbers else conversions, '2 MiB', where)
     stress.run_seeds(SEEDS, '2 MiB', where)
